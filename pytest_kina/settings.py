@@ -1,0 +1,398 @@
+"""Every option, declared once: flag ``--kina-*``, pytest key ``kina_*``, variable ``KINA_*``, key of ``[tool.kina]``.
+
+The first source that names an option decides: command line, environment, pytest configuration, ``[tool.kina]``,
+default. All values are parsed and checked together, so that one error names everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pytest_kina.errors import SettingsError
+
+Keep = Literal["never", "failed", "always"]
+
+SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
+"""Keys of a cluster spec, as ``[tool.kina]`` and ``[tool.kina.clusters.<name>]`` may hold them."""
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def duration(text: str) -> float:
+    """Seconds in ``90s``, ``15m``, ``1h30m``, ``250ms`` or ``0``. Raises :class:`ValueError`."""
+    if text.strip() == "0":
+        return 0.0
+    parts = _DURATION.findall(text.strip())
+    if not parts or "".join(number + unit for number, unit in parts) != text.strip():
+        raise ValueError(text)
+    return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def positive_duration(text: str) -> float:
+    """Like :func:`duration`, without zero."""
+    if not (seconds := duration(text)):
+        raise ValueError(text)
+    return seconds
+
+
+def truth(text: str) -> bool:
+    """The boolean in ``true``, ``1``, ``yes``, ``on`` and their opposites. Raises :class:`ValueError`."""
+    if text.lower() not in (*_TRUE, *_FALSE):
+        raise ValueError(text)
+    return text.lower() in _TRUE
+
+
+def _path(text: str) -> Path:
+    return Path(_filled(text)).expanduser()
+
+
+def _paths(text: str) -> tuple[Path, ...]:
+    return tuple(_path(part) for part in _filled(text).split(os.pathsep) if part)
+
+
+def _filled(text: str) -> str:
+    if not text.strip():
+        raise ValueError(text)
+    return text
+
+
+def _provider(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?", text):
+        raise ValueError(text)
+    return text
+
+
+def _mirror(text: str) -> str:
+    if not re.match(r"(https?|file)://.", text):
+        raise ValueError(text)
+    return text.rstrip("/")
+
+
+def _size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not re.fullmatch(r"\d+", text) or int(text) < 1:
+        raise ValueError(text)
+    return int(text)
+
+
+def _keep(text: str) -> str:
+    if text not in {"never", "failed", "always"}:
+        raise ValueError(text)
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """One option: its name without prefix, how it is read, and the words for help texts and errors."""
+
+    name: str
+    default: str | None
+    parse: Callable[[str], Any]
+    form: str
+    example: str
+    help: str
+    switch: bool = False
+    flag_only: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command-line flag."""
+        return f"--kina-{self.name.replace('_', '-')}"
+
+    @property
+    def key(self) -> str:
+        """The key in pytest's configuration, and the name of the parsed flag."""
+        return f"kina_{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"KINA_{self.name.upper()}"
+
+
+_A_DURATION = "a duration with a unit (ms, s, m, h, d)"
+
+OPTIONS = (
+    Option(
+        name="home",
+        default=None,
+        parse=_path,
+        form="a directory of yours on a local disk",
+        example="~/.local/state/pytest-kina",
+        help="where clusters, binaries and records live (default: the user's state directory)",
+    ),
+    Option(
+        name="provider",
+        default="auto",
+        parse=_provider,
+        form="auto, the name of a provider, or module:factory",
+        example="embedded",
+        help="who makes the clusters (default: auto)",
+    ),
+    Option(
+        name="assets",
+        default=None,
+        parse=_paths,
+        form=f"directories separated by {os.pathsep!r}",
+        example="/opt/kubernetes/bin",
+        help="directories with control-plane binaries, searched first",
+    ),
+    Option(
+        name="offline",
+        default="false",
+        parse=truth,
+        form="true or false",
+        example="true",
+        help="never use the network to obtain binaries",
+        switch=True,
+    ),
+    Option(
+        name="mirror",
+        default=None,
+        parse=_mirror,
+        form="a URL that begins with https://, http:// or file://",
+        example="https://mirror.example.com/kubernetes",
+        help="where to download binaries from, instead of the official places",
+    ),
+    Option(
+        name="pool_size",
+        default="auto",
+        parse=_size,
+        form="auto, or a whole number of at least 1",
+        example="4",
+        help="how many clusters may exist on this machine, over all runs (default: auto, from memory and cores)",
+    ),
+    Option(
+        name="ttl",
+        default="15m",
+        parse=duration,
+        form=f"{_A_DURATION}, or 0",
+        example="15m",
+        help="how long an idle cluster stays for the next run (default: 15m; 0 when CI is set)",
+    ),
+    Option(
+        name="lease_timeout",
+        default="10m",
+        parse=positive_duration,
+        form=_A_DURATION,
+        example="10m",
+        help="how long a test waits for a cluster (default: 10m)",
+    ),
+    Option(
+        name="start_timeout",
+        default="60s",
+        parse=positive_duration,
+        form=_A_DURATION,
+        example="60s",
+        help="how long creating or resetting a cluster may take (default: 60s)",
+    ),
+    Option(
+        name="keep",
+        default="never",
+        parse=_keep,
+        form="never, failed or always",
+        example="failed",
+        help="which tests' namespaces and clusters stay after the test, for a look at them (default: never)",
+    ),
+    Option(
+        name="bench_json",
+        default=None,
+        parse=_path,
+        form="the path of a file to write",
+        example="timings.json",
+        help="write the timings in pytest-benchmark's JSON format to this file",
+    ),
+    Option(
+        name="plan",
+        default="false",
+        parse=truth,
+        form="true or false",
+        example="true",
+        help="list cluster specs, tests and provider, and run nothing",
+        switch=True,
+        flag_only=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """What ``[tool.kina]`` of a project says: options, the default cluster spec and named specs, all unchecked."""
+
+    path: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one run. Durations are in seconds; ``sources`` says for each where its value comes from."""
+
+    home: Path | None
+    provider: str
+    assets: tuple[Path, ...]
+    offline: bool
+    mirror: str | None
+    pool_size: int | None
+    ttl: float
+    lease_timeout: float
+    start_timeout: float
+    keep: Keep
+    bench_json: Path | None
+    plan: bool
+    sources: Mapping[str, str]
+    project: Project
+
+
+def read_project(directory: Path) -> Project:
+    """``[tool.kina]`` of the nearest ``pyproject.toml`` in ``directory`` or above, up to the top of the repository.
+
+    Raises :class:`SettingsError` for a file that is not TOML, for unknown keys, and for tables that are none.
+    """
+    for place in (directory, *directory.parents):
+        if (path := place / "pyproject.toml").is_file():
+            return _project(path)
+        if (place / ".git").exists():
+            break
+    return Project()
+
+
+def _project(path: Path) -> Project:
+    content = path.read_bytes()
+    if b"kina" not in content:  # parsing a file that cannot concern us would cost every bare run milliseconds
+        return Project()
+    table = _table(content, path)
+    known = {option.name for option in OPTIONS if not option.flag_only}
+    problems = [_unknown(path, key, {*known, *SPEC_KEYS, "clusters"}) for key in table]
+    clusters = table.get("clusters", {})
+    if not isinstance(clusters, dict) or not all(isinstance(spec, dict) for spec in clusters.values()):
+        problems.append(f"[tool.kina] clusters in {path}: expected one table per name, like [tool.kina.clusters.east]")
+    _refuse(problems)
+    return Project(
+        path=path,
+        options={key: value for key, value in table.items() if key in known},
+        spec={key: value for key, value in table.items() if key in SPEC_KEYS and key not in known},
+        clusters=clusters,
+    )
+
+
+def _table(content: bytes, path: Path) -> dict[str, Any]:
+    import tomli
+
+    try:
+        document = tomli.loads(content.decode())
+    except ValueError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}", next_step="correct the file") from error
+    table = document.get("tool", {}).get("kina", {})
+    if not isinstance(table, dict):
+        raise SettingsError(f"tool.kina in {path}: expected a table, got {table!r}", next_step="write [tool.kina]")
+    return table
+
+
+def _unknown(path: Path, key: str, known: Iterable[str]) -> str:
+    if key in known:
+        return ""
+    near = difflib.get_close_matches(key, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
+    return f"[tool.kina] {key} in {path}: no such key; {hint}"
+
+
+def resolve(
+    *,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    project: Project,
+    ini: Mapping[str, str | None] = MappingProxyType({}),
+    ini_place: str = "pytest configuration",
+    directory: Path | None = None,
+) -> Settings:
+    """Settings from all sources. ``flags`` and ``ini`` map option names to unparsed values, None where absent.
+
+    Relative paths in configuration files count from ``directory`` (default: the current one). Raises
+    :class:`SettingsError` that names every wrong value with its source, the expected form and an example.
+    """
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    problems: list[str] = []
+    for option in OPTIONS:
+        raw, sources[option.name], from_file = _first(option, flags, environ, ini, ini_place, project)
+        try:
+            value = () if raw is None and option.name == "assets" else _parsed(option, raw)
+        except (ValueError, TypeError):
+            problems.append(f"{sources[option.name]}: expected {option.form}, like {option.example!r}; got {raw!r}")
+            continue
+        values[option.name] = _anchored(value, directory if from_file else None)
+    _refuse(problems)
+    return Settings(**values, sources=MappingProxyType(sources), project=project)
+
+
+def _first(
+    option: Option,
+    flags: Mapping[str, str | None],
+    environ: Mapping[str, str],
+    ini: Mapping[str, str | None],
+    ini_place: str,
+    project: Project,
+) -> tuple[Any, str, bool]:
+    """The raw value of the first source that has one, the source in words, and whether that is a file."""
+    if (flag := flags.get(option.name)) is not None:
+        return flag, option.flag, False
+    if not option.flag_only and (variable := environ.get(option.variable)):
+        return variable, f"environment variable {option.variable}", False
+    if (value := ini.get(option.name)) is not None:
+        return value, f"{option.key} in {ini_place}", True
+    if option.name in project.options:
+        return project.options[option.name], f"[tool.kina] {option.name} in {project.path}", True
+    if option.name == "ttl" and environ.get("CI", "").lower() not in ("", *_FALSE):
+        return "0", "default (CI is set)", False
+    return option.default, "default", False
+
+
+def _parsed(option: Option, raw: Any) -> Any:
+    """The value of ``raw``: text, or the integer or boolean that TOML allows where the text would be that number."""
+    if raw is None:
+        return None
+    if isinstance(raw, bool):
+        raw = str(raw).lower() if option.switch else ""
+    if isinstance(raw, list) and option.name == "assets" and all(isinstance(part, str) for part in raw):
+        raw = os.pathsep.join(raw)
+    if not isinstance(raw, str | int):
+        raise TypeError(raw)
+    return option.parse(str(raw))
+
+
+def _anchored(value: Any, directory: Path | None) -> Any:
+    if directory is None:
+        return value
+    if isinstance(value, Path):
+        return directory / value
+    if isinstance(value, tuple):
+        return tuple(directory / path for path in value)
+    return value
+
+
+def _refuse(problems: Iterable[str]) -> None:
+    if found := [problem for problem in problems if problem]:
+        raise SettingsError("\n".join(found), next_step="correct " + ("it" if len(found) == 1 else "them"))
+
+
+def for_command(arguments: Mapping[str, str | None], directory: Path) -> Settings:
+    """Settings for a command outside pytest: its arguments, the environment, ``[tool.kina]`` above ``directory``.
+
+    Raises :class:`SettingsError`. What only pytest's configuration says is not known here.
+    """
+    project = read_project(directory)
+    anchor = project.path.parent if project.path else directory
+    return resolve(flags=arguments, environ=os.environ, project=project, directory=anchor)
