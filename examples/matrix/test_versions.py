@@ -1,27 +1,39 @@
 """One test on two Kubernetes versions.
 
-The second version is skipped where its binaries are not on this machine yet;
-``pytest-kina binaries get 1.35`` fetches or builds them once.
+The older version is skipped where its binaries are not on this machine yet; ``pytest-kina binaries get 1.35`` fetches
+or builds them once.
 """
-
-import os
-from pathlib import Path
 
 import pytest
 
 from pytest_kina import Cluster, Namespace
-from pytest_kina.binaries import obtain
-from pytest_kina.errors import BinaryError
-from pytest_kina.pool import open_root
-from pytest_kina.progress import silent
+from pytest_kina.binaries import why_missing
+
+NEWEST = {"version": "1.36"}
+OLDER = pytest.param(
+    {"version": "1.35"},
+    id="1.35",
+    marks=pytest.mark.skipif(why_missing("1.35") is not None, reason=f"offline: {why_missing('1.35')}"),
+)
 
 
-def why_not(version: str) -> str:
-    """The reason why ``version`` cannot be used offline, or nothing."""
-    home = os.environ.get("KINA_HOME")
-    root = open_root(Path(home) if home else None)
-    try:
-        obtain(version, ["etcd", "kube-apiserver"], root=root.path, offline=True, progress=silent)
-    except BinaryError as error:
-        return str(error)
-    return ""
+@pytest.mark.parametrize("kina_cluster", [pytest.param(NEWEST, id="1.36"), OLDER], indirect=True)
+def test_job_completes_on_each_version(kina_cluster: Cluster, kina_namespace: Namespace) -> None:
+    """The same Job completes on both versions, and the API says which one it is.
+
+    Where both versions are there anyway, ``@pytest.mark.kina_cluster(versions=["1.36", "1.35"])`` says the same.
+    """
+    kina_namespace.apply(
+        {
+            "apiVersion": "batch/v1",
+            "kind": "Job",
+            "metadata": {"name": "once"},
+            "spec": {
+                "template": {
+                    "spec": {"restartPolicy": "Never", "containers": [{"name": "once", "image": "example.com/once:1"}]}
+                }
+            },
+        }
+    )
+    kina_namespace.wait("job/once", condition="Complete", timeout=30)
+    assert kina_cluster.version.startswith(f"v{kina_cluster.spec.version}.")

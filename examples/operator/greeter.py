@@ -4,9 +4,9 @@ Run it as its own process, with the kubeconfig of its own ServiceAccount:
 
     python greeter.py KUBECONFIG NAMESPACE
 
-It watches; it never polls. Ownership is a server-side apply with its own field manager and an owner reference, so that the
-garbage collector removes the ConfigMap together with its Greeting, and a field that somebody else owns is left alone
-and reported in the Greeting's status.
+It watches; it never polls. Ownership is a server-side apply with its own field manager and an owner reference, so that
+the garbage collector removes the ConfigMap together with its Greeting, and a field that somebody else owns is left
+alone and reported in the Greeting's status.
 """
 
 import sys

@@ -1,6 +1,8 @@
 """The suite of a small operator: reconcile, restart, conflict, and what it must not be allowed to do."""
 
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,7 @@ def greeting(name: str, who: str) -> dict:
     return {"apiVersion": "example.com/v1", "kind": "Greeting", "metadata": {"name": name}, "spec": {"who": who}}
 
 
-def is_ready(who: str):
+def is_ready(who: str) -> Callable[[dict], bool]:
     """True for a Greeting whose status says that ``who`` was greeted in its latest generation."""
 
     def check(item: dict) -> bool:
@@ -30,7 +32,8 @@ def is_ready(who: str):
     return check
 
 
-def test_reconciles_what_is_created_and_changed(kina_namespace: Namespace, operator: "Operator") -> None:
+@pytest.mark.usefixtures("operator")
+def test_reconciles_what_is_created_and_changed(kina_namespace: Namespace) -> None:
     """A new Greeting gets its ConfigMap, a changed one gets the new text."""
     kina_namespace.apply(greeting("first", "World"))
     kina_namespace.wait("greeting/first", until=is_ready("World"), timeout=15)
@@ -41,7 +44,8 @@ def test_reconciles_what_is_created_and_changed(kina_namespace: Namespace, opera
     assert kina_namespace.get("configmap/first")["data"] == {"text": "Hello, Moon!"}
 
 
-def test_deleting_a_greeting_removes_its_config_map(kina_namespace: Namespace, operator: "Operator") -> None:
+@pytest.mark.usefixtures("operator")
+def test_deleting_a_greeting_removes_its_config_map(kina_namespace: Namespace) -> None:
     """The real garbage collector follows the owner reference: the operator needs no permission to delete."""
     kina_namespace.apply(greeting("gone", "World"))
     kina_namespace.wait("greeting/gone", until=is_ready("World"), timeout=15)
@@ -62,8 +66,9 @@ def test_catches_up_after_a_crash(kina_namespace: Namespace, operator: "Operator
     kina_namespace.wait("greeting/late", until=is_ready("Mars"), timeout=15)
 
 
-def test_leaves_a_field_that_somebody_else_owns(kina_namespace: Namespace, operator: "Operator") -> None:
-    """Server-side apply refuses to take a field from another manager; the operator reports that and overwrites nothing."""
+@pytest.mark.usefixtures("operator")
+def test_leaves_a_field_that_somebody_else_owns(kina_namespace: Namespace) -> None:
+    """Server-side apply refuses to take a field from another manager: the operator reports it, overwrites nothing."""
     kina_namespace.apply(
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "taken"}, "data": {"text": "mine"}},
         field_manager="a-person",
@@ -76,9 +81,9 @@ def test_leaves_a_field_that_somebody_else_owns(kina_namespace: Namespace, opera
 
 
 @pytest.mark.parametrize(("kind", "verb"), [("Secret", "get"), ("ConfigMap", "delete")])
-def test_may_do_no_more_than_its_role(kina_namespace: Namespace, identity, kind: str, verb: str) -> None:
+def test_may_do_no_more_than_its_role(kina_namespace: Namespace, identity: Path, kind: str, verb: str) -> None:
     """The operator's own token is refused what its role does not list."""
     client = dynamic.DynamicClient(config.new_client_from_config_dict(json.loads(identity.read_text())))
     resource = client.resources.get(api_version="v1", kind=kind)
-    with pytest.raises(ForbiddenError, match="system:serviceaccount:.*:greeter"):
+    with pytest.raises(ForbiddenError, match=r"system:serviceaccount:.*:greeter"):
         getattr(resource, verb)(name="any", namespace=kina_namespace.name)
