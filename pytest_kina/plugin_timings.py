@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_kina.errors import SettingsError
-from pytest_kina.report import runs
 from pytest_kina.report.merge import Ledger, plain
-from pytest_kina.report.summary import RunTimings, write_summary
-from pytest_kina.report.table import table
 from pytest_kina.timing import TimingRecorder
+
+if TYPE_CHECKING:
+    from pytest_kina.report.summary import RunTimings
 
 _ATTRIBUTE = "kina_events"
 
@@ -124,6 +124,9 @@ class TimingPlugin:
                 terminalreporter.write_line(line)
 
     def _finish(self, session: pytest.Session) -> None:
+        from pytest_kina.report import runs  # what only the end needs is not paid for when the plugin loads
+        from pytest_kina.report.summary import RunTimings
+
         directory = self._run_directory()
         timings = RunTimings(run=directory.name if directory else "", events=(), incomplete=tuple(self._incomplete))
         if directory is not None:
@@ -137,6 +140,9 @@ class TimingPlugin:
             self._write_benchmarks(self._bench_json, timings, session)
 
     def _keep(self, directory: Path, timings: RunTimings) -> None:
+        from pytest_kina.report import runs
+        from pytest_kina.report.summary import write_summary
+
         try:
             if timings.events:
                 self._lines.append(f"summary: {write_summary(directory, timings)}")
@@ -174,6 +180,8 @@ def _is_worker(config: pytest.Config) -> bool:
 
 
 def _shown(timings: RunTimings) -> list[str]:
+    from pytest_kina.report.table import table
+
     lines = table(timings.events)
     if timings.late:
         lines += ["", "after earlier runs had ended:", *table(timings.late)]
