@@ -1,0 +1,430 @@
+"""Keeps the processes of one embedded cluster: starts them, watches them, and never lets them outlive their purpose.
+
+A stand-alone script (``python -I -S _supervisor.py <cluster directory> <slot lock> <creator's pid> <helper argv …>``),
+standard library only, single-threaded, in a session of its own, so that no Ctrl-C reaches it. It holds no lock and
+knows no record. Its environment carries the cluster's name as ``KINA_CLUSTER``; each component inherits that mark.
+
+*Orders* arrive as JSON lines on stdin, *events* leave as JSON lines on stdout::
+
+    {"order": "reserve", "ports": ["etcd", "api"]}      {"event": "reserved", "ports": {"etcd": 40001, "api": 40002}}
+    {"order": "spawn", "component": "etcd", "argv":     {"event": "spawned", "component": "etcd", "pid": 4711}
+     […], "env": {…}, "log": "…/etcd.log"}              {"event": "refused", "component": "etcd", "error": "…"}
+    {"order": "adopt"}                                  {"event": "adopted"}
+                                                        {"event": "exited", "component": …, "code": 1, "signal": null}
+
+Until ``adopt``, the end of stdin or of the creator ends everything. From then on nobody reads or writes the pipes;
+what ends the cluster is a file ``stop`` in its directory (SIGTERM makes it look at once), the directory's
+disappearance, or the exit of a component, which leaves ``died.json``. On Linux the components also die with this
+process (PDEATHSIG), whatever ends it. ``docs/architecture.md`` says when the idle helper runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+MARK = "KINA_CLUSTER"
+SCHEMA = 1
+IDENTITY_FILE = "supervisor.json"
+DIED_FILE = "died.json"
+STOP_FILE = "stop"
+
+_LINUX = sys.platform == "linux"
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_TICK = 0.4
+_REAP_SECONDS = 2.0
+_HELPER_PAUSE = 1.0
+_HELPER_GRACE = 900.0
+_HELPER_LONGEST_PAUSE = 60.0
+
+
+def start_ticks(pid: int) -> int | None:
+    """When the process started, in clock ticks since boot (proc(5), field 22); None: gone, a zombie, or no /proc.
+
+    Together with the boot's id this names a process for good: a recycled pid has another start.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def boot_id() -> str | None:
+    """The id of this boot of the machine; None where there is no /proc."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return None
+
+
+def exit_status(status: int) -> dict[str, int | None]:
+    """What :func:`os.waitpid` returned, as ``code`` or ``signal``; the other one is None."""
+    code = os.waitstatus_to_exitcode(status)
+    return {"code": code if code >= 0 else None, "signal": -code if code < 0 else None}
+
+
+def _write_json(path: Path, document: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"schema": SCHEMA, **document}) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _prctl() -> Callable[..., int] | None:
+    if not _LINUX:
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    library.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+    return library.prctl  # type: ignore[no-any-return]
+
+
+class Components:
+    """The cluster's processes, started and reaped here only."""
+
+    def __init__(self) -> None:
+        self._prctl = _prctl()
+        self._running: dict[int, tuple[str, subprocess.Popen[bytes]]] = {}
+        if self._prctl:
+            self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def spawn(self, component: str, argv: Sequence[str], env: Mapping[str, str], log: str) -> int:
+        """Start a component whose output goes to ``log``; returns its pid. Raises :class:`OSError`."""
+        with open(log, "ab", buffering=0) as output:  # noqa: PTH123 - the shortest way to an unbuffered file
+            process = subprocess.Popen(  # its preexec_fn is safe: there is one thread
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env={**env, MARK: os.environ[MARK]},
+                cwd=Path(log).parent,
+                preexec_fn=self._die_with(os.getpid()),  # noqa: PLW1509
+            )
+        self._running[process.pid] = (component, process)
+        return process.pid
+
+    def _die_with(self, parent: int) -> Callable[[], None]:
+        prctl = self._prctl
+
+        def before_exec() -> None:
+            if prctl:
+                prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it died before the line above took effect
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return before_exec
+
+    def adopt_helper(self, process: subprocess.Popen[bytes]) -> None:
+        """Reap the idle helper together with the components, since a second reaper would steal their statuses."""
+        self._running[process.pid] = ("", process)
+
+    def reap(self) -> list[tuple[str, dict[str, int | None]]]:
+        """Name and status of each component that has exited since the last call; orphans are reaped silently."""
+        exited = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return exited
+            if pid == 0:
+                return exited
+            component, process = self._running.pop(pid, ("", None))
+            if process is not None:
+                process.returncode = os.waitstatus_to_exitcode(status)
+            if component:
+                exited.append((component, exit_status(status)))
+
+    def kill(self) -> bool:
+        """SIGKILL all, the latest started first (so that none complains about another), and reap them.
+
+        False when one could not be reaped in time.
+        """
+        deadline = time.monotonic() + _REAP_SECONDS
+        mine = [pid for pid, (component, _) in self._running.items() if component]
+        for pid in reversed(mine):
+            os.kill(pid, signal.SIGKILL)
+        while any(pid in self._running for pid in mine):
+            self.reap()
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.001)
+        return True
+
+
+class Lifeline:
+    """The pipes to the creator: orders in, events out, until the cluster is adopted."""
+
+    def __init__(self, creator: int) -> None:
+        self._creator = creator
+        self._pending = b""
+        self.open = True
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)  # a creator that does not read must not stop us
+
+    def creator_lives(self) -> bool:
+        """Whether the process that started us still exists; its copies of the pipes may outlive it."""
+        return os.getppid() == self._creator
+
+    def say(self, event: str, **fields: Any) -> None:
+        """Send an event; one that cannot be sent is lost, because its reader is."""
+        if self.open:
+            with contextlib.suppress(OSError):
+                os.write(1, json.dumps({"event": event, **fields}).encode() + b"\n")
+
+    def orders(self) -> list[dict[str, Any]] | None:
+        """The orders that have arrived since the last call; None: the creator has closed its end."""
+        while True:
+            try:
+                chunk = os.read(0, 65536)
+            except BlockingIOError:
+                break
+            if not chunk:
+                return None
+            self._pending += chunk
+        *lines, self._pending = self._pending.split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def close(self) -> None:
+        """Let go of the pipes: from now on stdin and stdout are /dev/null."""
+        self.open = False
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1):
+            os.dup2(nothing, descriptor)
+        os.close(nothing)
+
+
+class Idle:
+    """Runs the idle helper when the slot is free and something is to be decided about it."""
+
+    def __init__(self, slot_lock: Path, argv: Sequence[str], components: Components, errors: Path) -> None:
+        self._lock = slot_lock
+        self._argv = list(argv)
+        self._components = components
+        self._errors = errors
+        self._process: subprocess.Popen[bytes] | None = None
+        self._answer = b""
+        self._seen: object = None
+        self._undecided = True
+        self._free_looks = 0
+        self._due: float | None = None
+        self._watch: list[Path] = []
+        self._started = -_HELPER_PAUSE
+        self._failures = 0
+        self._failing_since = 0.0
+
+    def look(self) -> bool:
+        """Start, follow or judge the helper, as the slot's state demands. True: the cluster must end."""
+        if self._process is not None:
+            return self._follow(self._process)
+        if not _is_free(self._lock):
+            self._undecided, self._free_looks = True, 0
+            return False
+        self._free_looks += 1
+        now = time.monotonic()
+        if self._hopeless(now):
+            return True
+        # Tests follow each other within milliseconds: one free look may be the gap between two leases.
+        if self._free_looks >= 2 and now - self._started >= _HELPER_PAUSE and self._wanted(now):
+            self._start(now)
+        return False
+
+    def _wanted(self, now: float) -> bool:
+        if self._due is not None and now >= self._due:
+            return True
+        if self._failures:  # only time helps; whatever else happens, it would fail again
+            return False
+        if self._undecided or self._record() != self._seen:
+            return True
+        return bool(self._watch) and all(map(_is_free, self._watch))
+
+    def _record(self) -> tuple[int, int] | None:
+        try:
+            found = self._lock.with_suffix(".json").stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def _start(self, now: float) -> None:
+        self._started, self._answer, self._undecided = now, b"", False
+        self._seen, self._due, self._watch = self._record(), None, []
+        # The helper may reset this cluster, which ends this process: it must not die with it, nor look like a part.
+        env = {name: value for name, value in os.environ.items() if name != MARK}
+        try:
+            with self._errors.open("wb") as errors:
+                self._process = subprocess.Popen(
+                    self._argv,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=env,
+                    start_new_session=True,
+                )
+        except OSError:
+            self._failed(now)
+            return
+        self._components.adopt_helper(self._process)
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> bool:
+        assert process.stdout is not None
+        while chunk := process.stdout.read(65536):
+            self._answer = (self._answer + chunk)[-65536:]
+        if process.returncode is None:
+            return False
+        process.stdout.close()
+        self._process = None
+        return self._heed(time.monotonic())
+
+    def _heed(self, now: float) -> bool:
+        try:
+            answer = json.loads(self._answer.splitlines()[-1])
+            self._due = None if answer["wake_after"] is None else now + answer["wake_after"]
+            self._watch = [Path(path) for path in answer["watch"]]
+            self._failures = 0
+            return bool(answer["stop"])
+        except (ValueError, LookupError, TypeError):
+            self._failed(now)
+            return False
+
+    def _failed(self, now: float) -> None:
+        self._failing_since = self._failing_since if self._failures else now
+        self._failures += 1
+        self._due = now + min(_HELPER_LONGEST_PAUSE, 2.0 ** min(self._failures, 10))
+
+    def _hopeless(self, now: float) -> bool:
+        """Whether the helper has failed for so long (its installation is gone, say) that nobody will ever tidy."""
+        return self._failures >= 10 and now - self._failing_since >= _HELPER_GRACE
+
+
+def _is_free(lock: Path) -> bool:
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+class Supervisor:
+    """The loop: orders while there is a creator, then stop file, components and idle helper."""
+
+    def __init__(self, directory: Path, slot_lock: Path, creator: int, helper: Sequence[str]) -> None:
+        self._directory = directory
+        self._components = Components()
+        self._lifeline = Lifeline(creator)
+        self._idle = Idle(slot_lock, helper, self._components, directory / "tidy.log")
+        self._ports: dict[str, socket.socket] = {}
+        self._died: tuple[str, dict[str, int | None]] | None = None
+        self._terminated = False
+        self._wake, self._signals = os.pipe()
+        for end in (self._wake, self._signals):
+            os.set_blocking(end, False)
+
+    def run(self) -> int:
+        """Supervise until the end; returns the exit code: 0, or 1 when a component could not be killed."""
+        signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # with the default action the wake-up would not be written
+        signal.signal(signal.SIGTERM, self._terminate)
+        self._introduce()
+        while not self._over():
+            self._wait()
+        return 0 if self._components.kill() else 1
+
+    def _introduce(self) -> None:
+        me = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id()}
+        _write_json(self._directory / IDENTITY_FILE, me)
+
+    def _terminate(self, *_: object) -> None:
+        self._terminated = True
+
+    def _wait(self) -> None:
+        watched = [self._wake, 0] if self._lifeline.open else [self._wake]
+        select.select(watched, [], [], _TICK)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+
+    def _over(self) -> bool:
+        for component, status in self._components.reap():
+            self._died = self._died or (component, status)
+            self._lifeline.say("exited", component=component, **status)
+        if self._terminated or (self._directory / STOP_FILE).exists() or not self._directory.is_dir():
+            return True
+        if self._lifeline.open:
+            return not self._lifeline.creator_lives() or self._obey()
+        if self._died:
+            self._report(*self._died)
+            return True
+        return self._idle.look()
+
+    def _report(self, component: str, status: Mapping[str, int | None]) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not keep the rest of a dead cluster running
+            _write_json(self._directory / DIED_FILE, {"component": component, **status, "at": time.time()})
+
+    def _obey(self) -> bool:
+        orders = self._lifeline.orders()
+        if orders is None:
+            return True
+        for order in orders:
+            match order["order"]:
+                case "reserve":
+                    self._reserve(order["ports"])
+                case "spawn":
+                    self._spawn(order)
+                case "adopt":
+                    self._lifeline.say("adopted")
+                    self._lifeline.close()
+        return False
+
+    def _reserve(self, names: Sequence[str]) -> None:
+        """Keep ports bound but not listening: nobody else gets them, and our components share them (SO_REUSEPORT).
+
+        Linux only: elsewhere such a socket may swallow connections, so the numbers are only chosen there.
+        """
+        for name in names:
+            self._ports[name] = reserved = socket.socket()
+            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            reserved.bind(("127.0.0.1", 0))
+        numbers = {name: reserved.getsockname()[1] for name, reserved in self._ports.items()}
+        if not _LINUX:
+            for reserved in self._ports.values():
+                reserved.close()
+        self._lifeline.say("reserved", ports=numbers)
+
+    def _spawn(self, order: Mapping[str, Any]) -> None:
+        component = order["component"]
+        try:
+            pid = self._components.spawn(component, order["argv"], order["env"], order["log"])
+        except OSError as error:
+            self._lifeline.say("refused", component=component, error=str(error))
+        else:
+            self._lifeline.say("spawned", component=component, pid=pid)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Entry point of the script; see the module's docstring for the arguments."""
+    directory, slot_lock, creator, *helper = arguments
+    os.umask(0o077)
+    return Supervisor(Path(directory), Path(slot_lock), int(creator), helper).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
