@@ -5,6 +5,7 @@ KinaError
 ├── SpecError                a mark or a spec is wrong
 ├── StateError               something on disk is not usable (path, owner, schema)
 ├── CommandError             a command that we ran failed (argv, exit code, output, duration)
+├── ManifestError            something to apply is not a Kubernetes object (place, what is missing)
 ├── BinaryError              a binary could not be found, fetched, verified or built
 ├── ProviderUnavailableError the provider cannot run here
 ├── ProvisionError           a cluster could not be made, reset or deleted
@@ -33,6 +34,7 @@ __all__ = [
     "Conflict",
     "Forbidden",
     "KinaError",
+    "ManifestError",
     "NotFound",
     "NotReadyError",
     "PoolTimeoutError",
@@ -87,6 +89,10 @@ class CommandError(KinaError):
     """A command failed. Attributes: ``argv``, ``returncode`` (None: timed out), ``stdout``, ``stderr``, ``seconds``."""
 
 
+class ManifestError(KinaError):
+    """Something that was to be applied is not a Kubernetes object, or does not belong where it was sent."""
+
+
 class BinaryError(KinaError):
     """A control-plane binary could not be found, downloaded, verified or built."""
 
@@ -112,7 +118,16 @@ class ClusterDiedError(KinaError):
 
 
 class ApiError(KinaError):
-    """The API server refused a request. Attributes: ``status`` (HTTP code), ``reason``, ``body``."""
+    """The API server refused a request.
+
+    ``status`` is the HTTP code (0: there was no answer), ``reason`` and ``body`` are the server's, ``fields`` the
+    fields that another field manager owns.
+    """
+
+    status: int = 0
+    reason: str = ""
+    body: Any = ""
+    fields: tuple[str, ...] = ()
 
 
 class Forbidden(ApiError):
