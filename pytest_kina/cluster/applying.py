@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from pytest_kina.cluster.manifests import Manifest
 from pytest_kina.cluster.resources import ResourceType
 from pytest_kina.cluster.waits import wait_for
 from pytest_kina.cluster.watching import Target
-from pytest_kina.errors import ManifestError, NotFound
+from pytest_kina.errors import NotFound
 from pytest_kina.waiting import Deadline
 
 _TIMEOUT = 30.0
@@ -62,16 +61,12 @@ def _apply(
         )
     namespace = place(manifest, kind)
     call = connection.api.call("apply", f"{kind.full_name}/{manifest.name} (from {manifest.place})", namespace)
-    try:
-        body = json.dumps(manifest.content)
-    except (TypeError, ValueError) as error:
-        raise ManifestError(f"{manifest.place}: not JSON: {error}", next_step="use plain JSON types") from error
     answer: dict[str, Any] = connection.api.request(
         "PATCH",
         kind.path(namespace, manifest.name),
         call,
         query=(("fieldManager", field_manager), ("force", "true" if force else "false")),
-        body=body,
+        body=dict(manifest.content),
         content_type="application/apply-patch+yaml",
     )
     return answer

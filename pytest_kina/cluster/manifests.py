@@ -6,6 +6,7 @@ turn ``2026-01-01`` into a date that JSON cannot carry, ``22:22`` into 1342, and
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -140,6 +141,10 @@ def _manifests(place: str, document: Any) -> Iterator[Manifest]:
     if not isinstance(metadata, Mapping) or not isinstance(metadata.get("name"), str):
         kind = document["kind"]
         raise _unusable(place, f"({kind}) has no metadata.name", "name it; server-side apply needs a fixed name")
+    try:
+        json.dumps(document)
+    except (TypeError, ValueError) as error:
+        raise _unusable(place, f"holds what JSON cannot say: {error}", "use dicts, lists, text and numbers") from error
     yield Manifest(place=place, content=document)
 
 
