@@ -89,7 +89,8 @@ def _prctl() -> Callable[..., int] | None:
         return None
     library = ctypes.CDLL(None, use_errno=True)
     library.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
-    return library.prctl  # type: ignore[no-any-return]
+    prctl: Callable[..., int] = library.prctl
+    return prctl
 
 
 class Components:
@@ -133,7 +134,7 @@ class Components:
 
     def reap(self) -> list[tuple[str, dict[str, int | None]]]:
         """Name and status of each component that has exited since the last call; orphans are reaped silently."""
-        exited = []
+        exited: list[tuple[str, dict[str, int | None]]] = []
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -229,6 +230,8 @@ class Idle:
         """Start, follow or judge the helper, as the slot's state demands. True: the cluster must end."""
         if self._process is not None:
             return self._follow(self._process)
+        if not self._argv:
+            return False
         if not _is_free(self._lock):
             self._undecided, self._free_looks = True, 0
             return False

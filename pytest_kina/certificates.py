@@ -6,7 +6,7 @@ Files come in pairs ``<name>.crt`` and ``<name>.key`` (PEM, 0600). A client's pa
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 CLIENT_CA = "client-ca"
 """Name of the authority, in a cluster's ``pki`` directory, whose certificates the API server believes."""
 
-_BEFORE = datetime.timedelta(hours=1)  # a virtual machine's clock may be behind
-_VALID = datetime.timedelta(days=30)
+_BEFORE = dt.timedelta(hours=1)  # a virtual machine's clock may be behind
+_VALID = dt.timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,11 @@ class Authority:
 
     @classmethod
     def load(cls, directory: Path, name: str) -> Authority:
-        """The authority that :meth:`create` kept. Raises :class:`OSError` and :class:`ValueError`."""
+        """The authority that :meth:`create` kept.
+
+        Raises :class:`OSError` for a file that is not there, :class:`ValueError` and :class:`TypeError` for one that
+        holds something else.
+        """
         from cryptography import x509
         from cryptography.hazmat.primitives.asymmetric import ec
         from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -54,7 +58,7 @@ class Authority:
         certificate = x509.load_pem_x509_certificate((directory / f"{name}.crt").read_bytes())
         key = load_pem_private_key((directory / f"{name}.key").read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise ValueError(f"{directory / name}.key is not a key of ours")
+            raise TypeError(f"{directory / name}.key is not a key of ours")
         return cls(certificate, key)
 
     def server(self, directory: Path, name: str, hosts: Sequence[str]) -> None:
@@ -182,7 +186,7 @@ def _sign(
     from cryptography import x509
     from cryptography.hazmat.primitives.hashes import SHA256
 
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     signer = issuer.key if issuer else key
     builder = (
         x509.CertificateBuilder()

@@ -30,9 +30,6 @@ class Source:
         """The binaries for ``spec``. Slow when they have to be made. Raises :class:`BinaryError`."""
         from pytest_kina import binaries
 
-        if not hasattr(binaries, "obtain"):  # until the binaries package has landed
-            directory = Path(os.environ["KINA_ASSETS"])
-            return Programs({name: directory / name for name in PROFILES[spec.profile]}, {"kubernetes": "v1.36.3"}, {})
         offline = truth(os.environ.get("KINA_OFFLINE") or "false") if self.offline is None else self.offline
         found = binaries.obtain(
             spec.version,

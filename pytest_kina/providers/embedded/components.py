@@ -37,6 +37,14 @@ _CLIENT_FLAGS = {
     "kube-api-burst": "10000",
 }
 
+# They need a cloud, or a network of nodes.
+_NO_CONTROLLERS = (
+    "service-lb-controller",
+    "node-route-controller",
+    "cloud-node-lifecycle-controller",
+    "node-ipam-controller",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -52,7 +60,7 @@ class Component:
 
 
 def etcd(layout: Layout, port: int) -> Component:
-    """etcd on loopback, for clients with a certificate only."""
+    """The store, on loopback, for clients with a certificate only."""
     url = f"https://127.0.0.1:{port}"
     return _component(
         ETCD,
@@ -147,10 +155,7 @@ def controller_manager(spec: ClusterSpec, layout: Layout) -> Component:
             "cluster-signing-cert-file": layout.pki / f"{CLIENT_CA}.crt",  # CertificateSigningRequests are signed
             "cluster-signing-key-file": layout.pki / f"{CLIENT_CA}.key",
             "node-monitor-grace-period": "10h",  # a laptop that slept must not lose its simulated nodes
-            "controllers": (
-                "*,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller,"
-                "-node-ipam-controller"
-            ),
+            "controllers": ",".join(("*", *(f"-{name}" for name in _NO_CONTROLLERS))),
             **_feature_gates(spec),
         },
     )
@@ -158,19 +163,17 @@ def controller_manager(spec: ClusterSpec, layout: Layout) -> Component:
 
 def scheduler(spec: ClusterSpec, layout: Layout) -> Component:
     """kube-scheduler with the default profile."""
-    flags = {"kubeconfig": kubeconfig(layout, SCHEDULER), **_CLIENT_FLAGS, **_feature_gates(spec)}
-    return _component(SCHEDULER, flags)
+    return _component(SCHEDULER, {"kubeconfig": kubeconfig(layout, SCHEDULER), **_CLIENT_FLAGS, **_feature_gates(spec)})
 
 
 def kwok(layout: Layout) -> Component:
-    """kwok as the kubelet of all nodes; without leases, since nobody waits for heartbeats."""
+    """The kubelet of all nodes; without leases, since nobody waits for heartbeats."""
     return _component(
         KWOK,
         {
             "kubeconfig": kubeconfig(layout, KWOK),
             "config": STAGES,
             "manage-all-nodes": "true",
-            "node-ip": "127.0.0.1",
             "node-lease-duration-seconds": "0",
         },
     )

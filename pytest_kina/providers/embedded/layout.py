@@ -25,7 +25,7 @@ class Layout:
 
     @property
     def data(self) -> Path:
-        """etcd's data."""
+        """What etcd stores."""
         return self.directory / "data"
 
     @property

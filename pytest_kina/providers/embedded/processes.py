@@ -30,9 +30,10 @@ def mark_of(pid: int) -> str | None:
 
 def _mark_linux(pid: int) -> str | None:
     try:
-        if os.stat(f"/proc/{pid}").st_uid != os.geteuid():
+        process = Path(f"/proc/{pid}")
+        if process.stat().st_uid != os.geteuid():
             return None
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+        variables = (process / "environ").read_bytes().split(b"\0")
     except OSError:
         return None
     return next((os.fsdecode(text[len(_MARK) :]) for text in variables if text.startswith(_MARK)), None)
@@ -54,7 +55,7 @@ def marked() -> dict[int, str]:
 
 def _all_pids() -> Iterator[int]:
     if sys.platform == "linux":
-        yield from (int(entry) for entry in os.listdir("/proc") if entry.isdecimal())
+        yield from (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal())
     else:
         import psutil
 

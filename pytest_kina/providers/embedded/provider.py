@@ -83,7 +83,9 @@ class EmbeddedProvider:
             try:
                 link.adopt(Deadline(_ADOPT_SECONDS))
             except LinkBroken as error:
-                raise ProvisionError(f"cluster {place.name} could not be adopted: {error}", cluster=place.name) from error
+                raise ProvisionError(
+                    f"cluster {place.name} could not be adopted: {error}", cluster=place.name
+                ) from error
             finally:
                 link.close()
 

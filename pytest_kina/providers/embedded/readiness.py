@@ -89,7 +89,8 @@ class Ladder:
             try:
                 secured.do_handshake()
             except ssl.SSLWantReadError:
-                ready = select.select([secured, self._link.descriptor], [], [], self._deadline.remaining)[0]
+                watched = [secured.fileno(), self._link.descriptor]
+                ready = select.select(watched, [], [], self._deadline.remaining)[0]
                 if self._link.descriptor in ready:
                     return False
             except ssl.SSLWantWriteError:
