@@ -1,0 +1,179 @@
+"""The pool: hands out clusters to the processes of a machine, coordinated by nothing but file locks.
+
+The protocol, with its states, rules and proofs, is docs/pool.md; tests/model explores it exhaustively.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pytest_kina.errors import PoolTimeoutError, StateError
+from pytest_kina.pool import records, tidying
+from pytest_kina.pool.actor import Actor, concurrency, describe, event_attributes
+from pytest_kina.pool.asking import Asker
+from pytest_kina.pool.leases import Lease
+from pytest_kina.pool.locks import ProcessLock
+from pytest_kina.pool.memberships import Memberships
+from pytest_kina.pool.root import Root
+from pytest_kina.pool.status import SlotStatus, status
+from pytest_kina.pool.waiting_hint import WaitingHint
+from pytest_kina.pool.wants import Want
+from pytest_kina.timing import Phase, TimingRecorder
+from pytest_kina.waiting import Deadline
+
+_POLL = 0.03  # seconds, growing to the next
+_POLL_MAX = 0.1
+
+
+class Pool:
+    """The clusters of this machine, as one process of one run sees them.
+
+    ``run`` is 16 random hex digits, the same in all processes of a run; ``worker`` the xdist worker. ``size`` bounds
+    the slots that this run fills. ``ttl`` (how long an idle cluster stays), ``lease_timeout`` and ``start_timeout``
+    are in seconds.
+    """
+
+    def __init__(
+        self,
+        root: Root,
+        *,
+        run: str,
+        worker: str,
+        size: int,
+        ttl: float,
+        lease_timeout: float,
+        start_timeout: float,
+        recorder: TimingRecorder,
+    ) -> None:
+        self._actor = Actor(
+            root=root, run=run, worker=worker, size=size, ttl=ttl, start_timeout=start_timeout, recorder=recorder
+        )
+        self._root = root
+        self._lease_timeout = lease_timeout
+        self._process = ProcessLock(root.processes, run)
+        self._memberships = Memberships(self._process, run)
+        self._pid = os.getpid()
+        self._hint = WaitingHint(root.slots / "waiting")
+        self._leases: list[Lease] = []
+
+    def attend(self) -> None:
+        """Take part in the run: it is not over before this process ends or calls :meth:`close`.
+
+        :meth:`lease` does so too. Raises :class:`StateError`.
+        """
+        self._process.take()
+
+    def lease(self, wants: Sequence[Want], *, note: str) -> list[Lease]:
+        """Lease one cluster per want: all of them, or none. ``note`` (the test) is shown to those who wait.
+
+        Raises :class:`PoolTimeoutError` after the lease time-out, or at once when the pool is too small for what this
+        process holds and wants; :class:`~pytest_kina.errors.ProvisionError` when a cluster could not be made; and
+        :class:`StateError`.
+        """
+        self._refuse_fork()
+        self.attend()
+        self._refuse_impossible(wants)
+        self._be_courteous()
+        for want in wants:
+            self._actor.providers.setdefault(want.provider_name, want.provider)
+        asker = Asker(replace(self._actor, test=note), self._process, self._memberships, wants)
+        deadline, pause = Deadline(self._lease_timeout), _POLL
+        while (leases := asker.attempt()) is None:
+            if deadline.expired:
+                raise self._timed_out(f"no cluster became free within {deadline.seconds:g} s")
+            self._hint.touch()
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(deadline.remaining, 0.001)))  # noqa: S311 - jitter
+            pause = min(pause * 1.2, _POLL_MAX)
+        self._record_waits(leases, max(0.0, deadline.elapsed - asker.worked))
+        self._leases = [lease for lease in self._leases if not lease.released] + leases
+        return leases
+
+    def somebody_waits(self) -> bool:
+        """Whether another process waited for a slot a moment ago. A hint: it may have been served since."""
+        return self._hint.fresh()
+
+    def has_room(self) -> bool:
+        """Whether a slot that this run may fill is empty."""
+        slots = self._root.slots
+        return any(not records.record_path(slots, number).exists() for number in range(self._actor.size))
+
+    def tidy(self, budget: float = 2.0) -> list[str]:
+        """Delete what dead processes left and what has been idle too long; sentences of what was done.
+
+        Begins nothing after ``budget`` seconds. Waits for nobody, and touches nothing that is in use.
+        """
+        return tidying.tidy(self._actor, budget)
+
+    def retire(self) -> list[str]:
+        """Delete every cluster that this run leaves behind, each a timed ``delete``; sentences of what was done.
+
+        For the end of a run that keeps nothing: call it when its other processes have ended. Clusters that others
+        hold are left alone; for a process of this run that is still ending it waits 10 s at most.
+        """
+        self._give_everything_back()
+        return tidying.retire(self._actor)
+
+    def status(self) -> list[SlotStatus]:
+        """Every slot at this moment."""
+        return status(self._root, self._actor.size)
+
+    def close(self) -> None:
+        """Give back what is still leased, and the process lock. The pool may be used again afterwards."""
+        if os.getpid() == self._pid:
+            self._give_everything_back()
+            self._process.drop()
+
+    def _give_everything_back(self) -> None:
+        leases, self._leases = self._leases, []
+        for lease in leases:
+            lease.release()
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._pid:
+            raise StateError(
+                f"process {os.getpid()} is a fork of process {self._pid}, whose leases it cannot use",
+                next_step="lease clusters in the test's own process",
+                path=str(self._root.path),
+            )
+
+    def _refuse_impossible(self, wants: Sequence[Want]) -> None:
+        mine = {lease.number for lease in self._leases if not lease.released}
+        joinable = {lease.want.fingerprint for lease in self._leases if lease.want.shared and not lease.released}
+        new = sum(not want.shared or want.fingerprint not in joinable for want in wants)
+        capacity = max([self._actor.size, *(number + 1 for number in records.numbers(self._root.slots))])
+        if len(mine) + new > capacity:
+            raise self._timed_out(
+                f"this process holds {len(mine)} clusters and asks for {new} more, but the pool has {capacity} slots"
+            )
+
+    def _be_courteous(self) -> None:
+        # Who has just released is awake and would get the slot again, before those who sleep between two looks.
+        released = max((lease.released_at for lease in self._leases if lease.released), default=float("-inf"))
+        if time.monotonic() - released < 2 * _POLL and self._hint.fresh():
+            time.sleep(_POLL * random.uniform(1.5, 2.5))  # noqa: S311 - jitter
+
+    def _record_waits(self, leases: Sequence[Lease], seconds: float) -> None:
+        busy = concurrency(self._root)
+        for lease in leases:
+            about = event_attributes(lease.want.provider, describe(lease.directory))
+            self._actor.recorder.add(
+                Phase.LEASE_WAIT, seconds, **{**about, "cluster": lease.name, "start": lease.start, "concurrency": busy}
+            )
+
+    def _timed_out(self, problem: str) -> PoolTimeoutError:
+        slots = "\n".join(f"  {each.sentence()}" for each in self.status())
+        return PoolTimeoutError(
+            f"{problem} (pool {self._root.path}):\n{slots}",
+            next_step="end what holds them, raise --kina-pool-size or --kina-lease-timeout, "
+            "or look with `pytest-kina status`",
+        )
+
+
+def default_size() -> int:
+    """How many clusters this machine carries: two per core, as far as 650 MiB each fit into its memory; at least 1."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(2 * (os.cpu_count() or 1), memory // (650 * 1024 * 1024)))

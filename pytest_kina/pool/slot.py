@@ -1,0 +1,394 @@
+"""What may be done to one slot by the holder of its lock: create, check, reset, delete, hand out.
+
+Every method writes the will first: the record that the next holder should find if this process dies in the middle.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_kina.errors import KinaError, ProviderUnavailableError, ProvisionError, StateError
+from pytest_kina.files import NewerSchema, Torn, write_json
+from pytest_kina.pool import crashpoints, records
+from pytest_kina.pool.actor import Actor, SlotUnusable, clusters_of, concurrency, describe, event_attributes, place_of
+from pytest_kina.pool.locks import is_alive, try_lock, wait_for_lock
+from pytest_kina.pool.records import Record, State
+from pytest_kina.pool.wants import Want
+from pytest_kina.providers import Place, Provider
+from pytest_kina.spec import ClusterDescription, Isolation
+from pytest_kina.timing import Phase, Stopwatch
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+_log = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+"""How many resets, and how many deletes, of one cluster may begin."""
+
+_LOG_LINES = 40
+
+
+def fits(record: Record, want: Want) -> bool:
+    """Whether the cluster may serve ``want`` once it is clean."""
+    unused = record.uses == 0 or want.isolation is not Isolation.FRESH
+    return record.fingerprint == want.fingerprint and unused
+
+
+class HeldSlot:
+    """A slot whose lock this process holds, from :meth:`take` until :meth:`close`."""
+
+    def __init__(self, actor: Actor, number: int, lock: BaseFileLock) -> None:
+        self._actor = actor
+        self._root = actor.root
+        self._lock = lock
+        self.number = number
+        self.said: list[str] = []
+        self.worked = 0.0
+        self.problem = ""
+
+    @classmethod
+    def take(cls, actor: Actor, number: int, patience: float = 0.0) -> HeldSlot | None:
+        """Lock the slot; None when somebody else holds it (after ``patience`` seconds)."""
+        path = records.lock_path(actor.root.slots, number)
+        with crashpoints.around("lock.slot"):
+            lock = wait_for_lock(path, patience) if patience else try_lock(path)
+        return cls(actor, number, lock) if lock is not None else None
+
+    def close(self) -> None:
+        """Unlock. Nothing else: what has to be done is in the record."""
+        with crashpoints.around("unlock.slot"):
+            self._lock.release()
+
+    def release(self) -> None:
+        """End an exclusive lease: note the time, so that idleness counts from here, and unlock."""
+        with suppress(OSError):
+            os.utime(records.record_path(self._root.slots, self.number))
+        self.close()
+
+    def look(self) -> Record | None:
+        """The truth about this slot; None when it is empty, and nothing in the pool's directories is left of it.
+
+        A cluster without a record (a torn one, or one that somebody removed) gets a DOOMED one here. Raises
+        :class:`SlotUnusable`.
+        """
+        try:
+            record = records.read(self._root.slots, self.number)
+        except NewerSchema as error:
+            raise SlotUnusable(str(error)) from error
+        except Torn as error:
+            self._say(f"the record of slot {self.number} was malformed and has been moved to {error}")
+            record = None
+        return record or self._doom_leftover()
+
+    def write(self, record: Record) -> Record:
+        """Write the record; only the holder of the lock may."""
+        assert self._lock.is_locked, "a record is written under the slot's lock only"
+        records.write(self._root.slots, self.number, record)
+        return record
+
+    def live_users(self, record: Record) -> bool:
+        """Whether a process that shares the cluster still lives."""
+        return any(is_alive(self._root.processes, user) for user in record.users)
+
+    def doom(self, record: Record, why: str) -> Record:
+        """From now on the cluster is to be deleted."""
+        return self.write(
+            replace(record, state=State.DOOMED, users=(), attempts=0, last_error=why, note=self._actor.note("deleting"))
+        )
+
+    def forget_users(self, record: Record) -> Record:
+        """All users are dead or have left: the cluster is dirty for everybody."""
+        return self.write(
+            replace(
+                record,
+                state=State.DIRTY,
+                users=(),
+                attempts=0,
+                idle_since=time.time() - records.idle_seconds(self._root.slots, self.number, record),
+            )
+        )
+
+    def fill(self, want: Want, before_create: Callable[[], None] | None = None) -> str | None:
+        """Bring the slot to a complete, clean and healthy cluster for ``want``.
+
+        Returns how it came about (``fresh``, ``reused``), or None when this slot cannot serve. Raises
+        :class:`ProvisionError` when making the cluster failed. Every turn of the loop uses up an attempt.
+        """
+        while (record := self.look()) is not None:
+            if record.state is State.READY and fits(record, want):
+                if (why := self.unhealthy(record)) is None:
+                    return "reused"
+                self.doom(record, why)
+            elif record.state is State.DIRTY and fits(record, want) and record.attempts < ATTEMPTS:
+                if self.reset(record):
+                    return "reused"
+            elif not self._clear(record):
+                return None
+        if self.number >= self._actor.size:
+            return None
+        if before_create is not None:
+            before_create()
+        return self._create(want)
+
+    def hand_out(self, want: Want, *, share: int, user: str) -> Record:
+        """Write what is true if the taker dies in use: DIRTY, SHARED, or DOOMED for a fresh one."""
+        record = self.look()
+        assert record is not None, "a slot is handed out after it has been filled"
+        state = State.SHARED if want.shared else State.DIRTY
+        state = State.DOOMED if want.isolation is Isolation.FRESH else state
+        handed = replace(
+            record,
+            state=state,
+            run=self._actor.run,
+            users=(user,) if want.shared else (),
+            share=share,
+            broken=False,
+            attempts=0,
+            uses=record.uses + 1,
+            ttl=self._actor.ttl,
+            idle_since=None,
+            last_error="",
+            note=self._actor.note("using"),
+        )
+        try:
+            self.write(handed)
+        except StateError:
+            # Nobody will be told about the new cluster, so it must not stay.
+            if record.state is State.DOOMED:
+                self.delete(record)
+            raise
+        self._adopt(handed)
+        return handed
+
+    def place(self, name: str) -> Place:
+        """Where a cluster of this slot lives."""
+        return place_of(self._root, self.number, name)
+
+    def unhealthy(self, record: Record) -> str | None:
+        """One sentence that says why the cluster must not be handed out, or None."""
+        with crashpoints.around("check"):
+            try:
+                return self._provider(record.provider).check(self.place(record.cluster))
+            except SlotUnusable:
+                raise
+            except Exception as error:  # a check that cannot say "healthy" means that the cluster is not
+                return f"the health check failed: {error}"
+
+    def reset(self, record: Record) -> bool:
+        """Count an attempt and reset the cluster; True when it is clean again (the record still says DIRTY)."""
+        description = describe(self._root.clusters / record.cluster)
+        if description is None:
+            self.doom(record, "its cluster.json is missing or malformed")
+            return False
+        provider = self._provider(record.provider)
+        record = self.write(replace(record, attempts=record.attempts + 1, note=self._actor.note("resetting")))
+        stopwatch = self._stopwatch(provider, description, start="reused")
+        began = time.perf_counter()
+        try:
+            with crashpoints.around("reset"):
+                provider.reset(
+                    description.spec, self.place(record.cluster), stopwatch, timeout=self._actor.start_timeout
+                )
+        except Exception as error:  # whatever it was, the cluster is not clean; the next attempt or a delete follows
+            self._failed("resetting", record, error)
+            return False
+        finally:
+            self.worked += time.perf_counter() - began
+        return True
+
+    def announce(self, record: Record) -> Record:
+        """The cluster is clean and nobody's: READY."""
+        now = time.time()
+        ready = replace(record, state=State.READY, users=(), attempts=0, idle_since=now, note=self._actor.note("idle"))
+        self.write(ready)
+        self._adopt(ready)
+        return ready
+
+    def delete(self, record: Record) -> bool:
+        """Count an attempt and delete the cluster of a DOOMED record; True when the slot is EMPTY.
+
+        Quarantines it when the attempts are used up.
+        """
+        if record.attempts >= ATTEMPTS:
+            self._say(
+                f"slot {self.number}: {record.cluster} could not be deleted and is quarantined: {record.last_error}"
+            )
+            self.write(replace(record, state=State.QUARANTINED, note=self._actor.note("given up")))
+            return False
+        description = describe(self._root.clusters / record.cluster)
+        providers = self._deleters(record, description)
+        record = replace(record, attempts=record.attempts + 1, note=self._actor.note("deleting"))
+        # On a full disk the count cannot be written, but deleting is just what makes room.
+        with suppress(StateError):
+            self.write(record)
+        try:
+            for provider in providers:
+                stopwatch = self._stopwatch(provider, description, cluster=record.cluster)
+                with stopwatch.phase(Phase.DELETE), crashpoints.around("delete"):
+                    provider.delete(self.place(record.cluster))
+            with crashpoints.around("directory.remove"):
+                _remove_directory(self._root.clusters / record.cluster)
+        except Exception as error:  # counted above; the record keeps it for the next attempt
+            self._failed("deleting", record, error)
+            return False
+        records.remove(self._root.slots, self.number)
+        self._say(
+            f"slot {self.number}: deleted {record.cluster}" + (f" ({record.last_error})" * bool(record.last_error))
+        )
+        return True
+
+    def delete_stranger(self, name: str) -> None:
+        """Delete a cluster that is named for this slot, but not by its record; the next tidier tries again."""
+        description = describe(self._root.clusters / name)
+        owner = [self._provider(description.provider)] if description else self._actor.providers.values()
+        try:
+            for provider in owner:
+                provider.delete(self.place(name))
+            _remove_directory(self._root.clusters / name)
+        except Exception as error:  # a leftover must not keep us from the slot's own cluster
+            self._say(f"slot {self.number}: the leftover {name} could not be deleted: {_one_line(error)}")
+        else:
+            self._say(f"slot {self.number}: deleted the leftover {name}")
+
+    def _clear(self, record: Record) -> bool:
+        """One step towards an empty slot; False when somebody uses the cluster, or it is quarantined."""
+        if record.state is State.DOOMED:
+            self.delete(record)
+        elif record.state is State.SHARED and not self.live_users(record):
+            self.forget_users(record)
+        elif record.state in (State.READY, State.DIRTY):
+            self.doom(record, "the slot was wanted for another cluster")
+        else:
+            return False
+        return True
+
+    def _adopt(self, record: Record) -> None:
+        with crashpoints.around("adopt"):
+            self._provider(record.provider).adopt(self.place(record.cluster))
+
+    def _create(self, want: Want) -> str:
+        name = f"kina-{self._root.pool_id}-{self.number}-{secrets.token_hex(4)}"
+        description = ClusterDescription(
+            name=name,
+            provider=want.provider_name,
+            fingerprint=want.fingerprint,
+            spec=want.spec,
+            identity=tuple(sorted(want.identity.items())),
+        )
+        intent = Record(
+            state=State.DOOMED,
+            cluster=name,
+            provider=want.provider_name,
+            fingerprint=want.fingerprint,
+            run=self._actor.run,
+            ttl=self._actor.ttl,
+            note=self._actor.note("creating"),
+        )
+        self._actor.providers.setdefault(want.provider_name, want.provider)
+        self.write(intent)
+        began = time.perf_counter()
+        try:
+            self._make(want, description)
+        except Exception as error:
+            raise self._creation_failed(want, intent, error) from error
+        finally:
+            self.worked += time.perf_counter() - began
+        return "fresh"
+
+    def _make(self, want: Want, description: ClusterDescription) -> None:
+        place = self.place(description.name)
+        with crashpoints.around("directory.make"):
+            place.directory.mkdir(mode=0o700)
+        with crashpoints.around("description"):
+            write_json(place.directory / description.FILE, description.SCHEMA, description.to_json())
+        stopwatch = self._stopwatch(want.provider, description, start="fresh")
+        with crashpoints.around("create"):
+            want.provider.create(want.spec, place, stopwatch, timeout=self._actor.start_timeout)
+
+    def _creation_failed(self, want: Want, intent: Record, error: Exception) -> ProvisionError:
+        place = self.place(intent.cluster)
+        logs = _logs_of(want.provider, place)
+        gone = self.delete(replace(intent, last_error=_one_line(error)))
+        left = "nothing is left of it" if gone else f"what is left of it in {place.directory} will be deleted later"
+        kind = type(error) if isinstance(error, ProvisionError) else ProvisionError
+        details = {"cluster": intent.cluster, **(error.details if isinstance(error, ProvisionError) else {})}
+        message = error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
+        return kind(
+            f"cluster {intent.cluster} could not be made: {message}\n{left}{logs}",
+            next_step=getattr(error, "next_step", None)
+            or "read the error above; `pytest-kina doctor` checks this machine",
+            **details,
+        )
+
+    def _failed(self, doing: str, record: Record, error: Exception) -> None:
+        self.problem = f"{doing} {record.cluster} failed: {_one_line(error)}"
+        self._say(f"slot {self.number}: {self.problem}")
+        with suppress(StateError):  # it is a message only; a full disk must not hide the first error
+            self.write(replace(record, last_error=self.problem))
+
+    def _doom_leftover(self) -> Record | None:
+        leftovers = clusters_of(self._root, self.number)
+        if not leftovers:
+            return None
+        description = describe(self._root.clusters / leftovers[0])
+        self._say(f"slot {self.number}: {leftovers[0]} has no record")
+        return self.write(
+            Record(
+                state=State.DOOMED,
+                cluster=leftovers[0],
+                provider=description.provider if description else "",
+                fingerprint=description.fingerprint if description else "",
+                run=self._actor.run,
+                last_error="it had no record",
+                note=self._actor.note("deleting"),
+            )
+        )
+
+    def _deleters(self, record: Record, description: ClusterDescription | None) -> list[Provider]:
+        name = record.provider or (description.provider if description else "")
+        # Nobody knows whose it was: every provider that we know may try, as deleting what is absent succeeds.
+        return [self._provider(name)] if name else list(self._actor.providers.values())
+
+    def _provider(self, name: str) -> Provider:
+        try:
+            return self._actor.provider(name)
+        except ProviderUnavailableError as error:
+            raise SlotUnusable(f"slot {self.number}: {error.message}") from error
+
+    def _stopwatch(self, provider: Provider, description: ClusterDescription | None, **attributes: Any) -> Stopwatch:
+        about = event_attributes(provider, description) | attributes
+        return self._actor.recorder.bind(**about, concurrency=concurrency(self._root))
+
+    def _say(self, sentence: str) -> None:
+        _log.info("%s", sentence)
+        self.said.append(sentence)
+
+
+def _remove_directory(path: Path) -> None:
+    while path.exists():
+        # Files may vanish under our hands (a process of the cluster ends); that is no reason to stop half-way.
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+
+def _one_line(error: Exception) -> str:
+    text = error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
+    return text.partition("\n")[0]
+
+
+def _logs_of(provider: Provider, place: Place) -> str:
+    try:
+        logs = provider.logs(place, _LOG_LINES)
+    except Exception as error:  # the logs explain an error; they must not replace it
+        return f"\n(its logs could not be read: {error})"
+    return "".join(f"\n--- last lines of {name} ---\n{text}" for name, text in sorted(logs.items()) if text)
