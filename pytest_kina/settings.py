@@ -255,6 +255,15 @@ class Settings:
     sources: Mapping[str, str]
     project: Project
 
+    @property
+    def root(self) -> Path:
+        """The root directory: ``home``, else the user's state directory. It need not exist."""
+        if self.home is not None:
+            return self.home.absolute()
+        from platformdirs import user_state_path
+
+        return user_state_path("pytest-kina")
+
 
 def read_project(directory: Path) -> Project:
     """``[tool.kina]`` of the nearest ``pyproject.toml`` in ``directory`` or above, up to the top of the repository.
@@ -314,11 +323,13 @@ def resolve(
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
     project: Project,
-    ini: Mapping[str, str | None] = MappingProxyType({}),
-    ini_place: str = "pytest configuration",
+    ini: Mapping[str, tuple[str, str]] = MappingProxyType({}),
     directory: Path | None = None,
 ) -> Settings:
-    """Settings from all sources. ``flags`` and ``ini`` map option names to unparsed values, None where absent.
+    """Settings from all sources.
+
+    ``flags`` maps option names to unparsed values, None where absent; ``ini`` maps those that pytest's configuration
+    names to value and place.
 
     Relative paths in configuration files count from ``directory`` (default: the current one). Raises
     :class:`SettingsError` that names every wrong value with its source, the expected form and an example.
@@ -327,7 +338,7 @@ def resolve(
     sources: dict[str, str] = {}
     problems: list[str] = []
     for option in OPTIONS:
-        raw, sources[option.name], from_file = _first(option, flags, environ, ini, ini_place, project)
+        raw, sources[option.name], from_file = _first(option, flags, environ, ini, project)
         try:
             value = () if raw is None and option.name == "assets" else _parsed(option, raw)
         except (ValueError, TypeError):
@@ -342,8 +353,7 @@ def _first(
     option: Option,
     flags: Mapping[str, str | None],
     environ: Mapping[str, str],
-    ini: Mapping[str, str | None],
-    ini_place: str,
+    ini: Mapping[str, tuple[str, str]],
     project: Project,
 ) -> tuple[Any, str, bool]:
     """The raw value of the first source that has one, the source in words, and whether that is a file."""
@@ -351,8 +361,9 @@ def _first(
         return flag, option.flag, False
     if not option.flag_only and (variable := environ.get(option.variable)):
         return variable, f"environment variable {option.variable}", False
-    if (value := ini.get(option.name)) is not None:
-        return value, f"{option.key} in {ini_place}", True
+    if option.name in ini:
+        value, place = ini[option.name]
+        return value, f"{option.key} in {place}", True
     if option.name in project.options:
         return project.options[option.name], f"[tool.kina] {option.name} in {project.path}", True
     if option.name == "ttl" and environ.get("CI", "").lower() not in ("", *_FALSE):

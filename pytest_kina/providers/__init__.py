@@ -11,8 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 from pytest_kina.errors import ProviderUnavailableError
 from pytest_kina.progress import Progress
@@ -93,29 +95,33 @@ class Provider(Protocol):
         """The last ``lines`` lines of each component's log; what cannot be had is missing."""
 
 
-def find(name: str) -> Provider:
+def find(name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Provider:
     """The provider called ``name``: one of ours, an entry point of the group, or ``module:attribute``.
 
-    The attribute is called without arguments. Raises :class:`ProviderUnavailableError` when there is none.
+    The attribute is called with those of ``options`` that it has parameters for: ``root``, ``offline``, ``mirror``,
+    ``assets`` of the run's settings; a process without settings gives none. Raises
+    :class:`ProviderUnavailableError` when there is no such provider.
     """
     if ":" in name:
-        return _load(name, name)
+        return _load(name, name, options)
     found = {point.name: point.value for point in entry_points(group=GROUP)} | _OWN
     if name not in found:
         raise ProviderUnavailableError(
             f"there is no provider called {name!r}; known are {', '.join(sorted(found))}",
             next_step="choose one of these, or name a factory as module:attribute",
         )
-    return _load(name, found[name])
+    return _load(name, found[name], options)
 
 
 _OWN = {"embedded": "pytest_kina.providers.embedded:EmbeddedProvider"}
 
 
-def _load(name: str, target: str) -> Provider:
+def _load(name: str, target: str, options: Mapping[str, Any]) -> Provider:
     module, _, attribute = target.partition(":")
     try:
-        provider = getattr(import_module(module), attribute)()
+        factory = getattr(import_module(module), attribute)
+        accepted = signature(factory).parameters
+        provider = factory(**{key: value for key, value in options.items() if key in accepted})
     except (ImportError, AttributeError) as error:
         raise ProviderUnavailableError(
             f"provider {name!r} could not be loaded from {target}: {error}",

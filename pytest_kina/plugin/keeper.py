@@ -1,0 +1,210 @@
+"""Keeps the clusters that this process has leased: who gets them, how long they stay, what a failure shows of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_kina import fixtures
+from pytest_kina.plugin.asked import Asked
+from pytest_kina.plugin.courtesy import Courtesy
+from pytest_kina.run import Loan, Run, Timings, slug
+
+if TYPE_CHECKING:
+    from pytest_kina.cluster import Cluster, Namespace
+
+_FIXTURE = "kina_cluster"
+_EVIDENCE_BYTES = 20_000
+_KEPT = "kina_kept"
+_failed = pytest.StashKey[bool]()
+_namespace = pytest.StashKey["Namespace"]()
+_kept = pytest.StashKey[list[str]]()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Held:
+    """A loan, the fixture that holds it, and the end of its time: a test, a module, or (neither) whenever."""
+
+    loan: Loan
+    fixture: pytest.FixtureDef[Any]
+    request: pytest.FixtureRequest
+    for_test: bool
+    names: set[str]
+    """Fixtures of users that depend on the loan and outlive a test."""
+
+    @property
+    def for_module(self) -> str:
+        """The module that an exclusive or fresh loan is for, or empty."""
+        wanted = self.loan.request
+        return wanted.holder if wanted.scope == "module" and not self.for_test else ""
+
+
+class Keeper:
+    """The hooks and methods around the one loan of this process."""
+
+    def __init__(self, config: pytest.Config, run: Run, asked: Asked) -> None:
+        self.run = run
+        self._config = config
+        self._asked = asked
+        self._item: pytest.Item | None = None
+        self._held: _Held | None = None
+        self._setting_up: tuple[pytest.FixtureDef[Any], pytest.FixtureRequest] | None = None
+        self._courtesy = Courtesy(lambda: run.pool().somebody_waits())
+        self._places_kept: list[str] = []
+
+    def clusters(self, main: Cluster) -> Mapping[str, Cluster]:
+        """All clusters that are leased together with ``main``, by name."""
+        assert self._held is not None, f"{main.name} is leased"
+        return self._held.loan.clusters
+
+    @contextmanager
+    def lend(self, parameter: Any) -> Iterator[Loan]:
+        """Lease what ``parameter`` says; without one, what the running test's marks say, for this test only."""
+        assert self._item is not None, "fixtures are set up for a test"
+        assert self._setting_up is not None, "we have seen the fixture's set-up"
+        wanted = self._asked.resolve(self._item, parameter)
+        fixture, request = self._setting_up
+        loan = self.run.lease(wanted, note=f"{self._item.nodeid}")
+        for_test = parameter is None or not (wanted.shared or wanted.scope == "module")
+        self._held = _Held(loan=loan, fixture=fixture, request=request, for_test=for_test, names=set())
+        try:
+            for cluster in loan.clusters.values():
+                self._config.hook.pytest_kina_cluster_ready(cluster=cluster)
+            yield loan
+        finally:
+            self._held = None
+            self._courtesy.forget()
+            loan.give_back()
+
+    @contextmanager
+    def namespace(self, item: pytest.Item, cluster: Cluster) -> Iterator[Namespace]:
+        """A namespace for one test; kept afterwards when ``--kina-keep`` says so."""
+        namespace = cluster.create_namespace(item.nodeid, {"pytest-kina/test": item.nodeid})
+        item.stash[_namespace] = namespace
+        try:
+            yield namespace
+        finally:
+            if self._keeps(item):
+                self._note_kept(item, f"namespace {namespace.name} in {cluster.kubeconfig}")
+            else:
+                namespace.delete(wait=False)
+
+    def timings(self, cluster: Cluster) -> Timings:
+        """The stopwatch and the events of a leased cluster."""
+        return Timings(self.run, cluster)
+
+    def artifacts(self, item: pytest.Item) -> Path:
+        """The directory for one test's files, made at the first call."""
+        self.run.pool()
+        directory = self.run.directory / "artifacts" / slug(item.nodeid)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return directory
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Give a lease back before a test that does not need it, when somebody else could use it."""
+        self._item = item
+        if (held := self._held) is None:
+            return
+        if self._courtesy.gave_back:
+            self._finish(held)
+        elif self._asked.request(item) is None and not held.for_module:
+            if self._in_the_way(held):
+                self._finish(held)
+            elif not held.names:
+                self._courtesy.begin(held.loan)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> Generator[None]:
+        """Give back what was leased for this test, or for the module that ends with it."""
+        try:
+            yield
+        finally:
+            self._courtesy.end()
+            if (held := self._held) is not None and (held.for_test or self._leaves_module(held, nextitem)):
+                self._finish(held)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """Note which fixture holds the loan, and which outlive a test and depend on it."""
+        if fixturedef.argname == _FIXTURE:
+            self._setting_up = (fixturedef, request)
+        value = yield
+        if (held := self._held) is not None and fixturedef.scope != "function":
+            ours = fixturedef.func.__module__ == fixtures.__name__
+            if not ours and {_FIXTURE, *_OURS, *held.names} & set(fixturedef.argnames):
+                held.names.add(fixturedef.argname)
+        return value
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Show a failed test's clusters in its report, and carry what is kept to the controller."""
+        report = yield
+        if report.failed:
+            item.stash[_failed] = True
+            self._explain(item, report)
+        if kept := item.stash.get(_kept, None):
+            setattr(report, _KEPT, kept)
+            del item.stash[_kept]
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect what is kept, in the process that has the terminal."""
+        self._places_kept += getattr(report, _KEPT, [])
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Say what is kept, and where."""
+        if self._places_kept:
+            terminalreporter.section("kina: kept")
+            for place in self._places_kept:
+                terminalreporter.write_line(place)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Leave the pool; with TTL 0, the one who outlives all workers deletes what the run leaves behind."""
+        self._courtesy.close()
+        if not hasattr(self._config, "workerinput"):
+            self.run.retire()
+        self.run.close()
+
+    def _in_the_way(self, held: _Held) -> bool:
+        pool = self.run.pool()
+        # A waiter that comes during the test is served by the courtesy thread, but that must not pull a cluster away
+        # from under the fixtures of users. So where this run needs several clusters, those make room beforehand.
+        return pool.somebody_waits() or (bool(held.names) and self._asked.several and not pool.has_room())
+
+    def _leaves_module(self, held: _Held, nextitem: pytest.Item | None) -> bool:
+        return bool(held.for_module) and (nextitem is None or self._asked.module(nextitem) != held.for_module)
+
+    def _finish(self, held: _Held) -> None:
+        held.fixture.finish(held.request)  # type: ignore[arg-type]  # the request it was set up with
+
+    def _explain(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        held = self._held
+        if held is None or not (held.for_test or self._asked.request(item) == held.loan.request):
+            return
+        from pytest_kina.cluster import evidence
+
+        for cluster in held.loan.clusters.values():
+            namespace = item.stash.get(_namespace, None) if cluster is held.loan.main else None
+            name = namespace.name if namespace else None
+            text = evidence.collect(cluster, name, limit_bytes=_EVIDENCE_BYTES)
+            report.sections.append((f"kina cluster {cluster.name}", f"{cluster.directory}{os.linesep}{text}"))
+
+    def _keeps(self, item: pytest.Item) -> bool:
+        keep = self.run.settings.keep
+        return keep == "always" or (keep == "failed" and item.stash.get(_failed, False))
+
+    def _note_kept(self, item: pytest.Item, place: str) -> None:
+        item.stash.setdefault(_kept, []).append(f"{item.nodeid}: {place}")
+
+
+_OURS = frozenset(name for name in vars(fixtures) if name.startswith("kina_"))

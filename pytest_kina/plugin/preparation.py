@@ -1,0 +1,124 @@
+"""Preparing clusters at the end of collection, before any test and its time-out runs, and telling about it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from pytest_kina.plugin.asked import Asked
+from pytest_kina.plugin.xdist import is_controller, is_worker
+from pytest_kina.progress import current
+from pytest_kina.run import Run
+
+_INTERVAL = 0.5
+_QUIET = 1.0
+_REMIND = 10.0
+
+
+class Preparation:
+    """Prepares in processes that run tests; tells about it in the one that has the terminal."""
+
+    def __init__(self, config: pytest.Config, run: Run, asked: Asked) -> None:
+        self._run = run
+        self._asked = asked
+        self._teller = Teller(lambda: run.directory, _writer(config))
+        self._distributes = False
+        self._silent = is_worker(config)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        """In the xdist controller, begin to tell what its workers prepare."""
+        self._distributes = is_controller(session.config)
+        if self._distributes:
+            self._teller.begin()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Prepare every cluster that the selected tests need."""
+        specs = [spec for item in session.items if (wanted := self._asked.request(item)) for spec in wanted.specs]
+        if not specs or not _will_run(session):
+            return
+        if not self._silent:
+            self._teller.begin()
+        try:
+            self._run.prepare(specs)
+        finally:
+            self._teller.end()
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self) -> None:
+        """The first test begins: nothing is prepared any more."""
+        self._teller.end()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Whatever happened, the thread ends before the report."""
+        self._teller.end()
+        yield
+
+
+class Teller:
+    """A thread that writes one line per slow step of the processes that prepare something."""
+
+    def __init__(self, directory: Callable[[], Path], write: Callable[[str], None]) -> None:
+        self._directory = directory
+        self._write = write
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._told: dict[object, tuple[object, float]] = {}
+
+    def begin(self) -> None:
+        """Start telling."""
+        if self._thread is None:
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._tell, name="kina-preparation", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Stop telling."""
+        if self._thread is not None:
+            self._ended.set()
+            self._thread.join()
+            self._thread = None
+
+    def _tell(self) -> None:
+        directory = self._directory()
+        while not self._ended.wait(_INTERVAL):
+            for step in current(directory):
+                self._consider(step)
+
+    def _consider(self, step: dict[str, object]) -> None:
+        now = time.time()
+        elapsed = now - float(str(step["at"]))
+        told, when = self._told.get(step["who"], (None, 0.0))
+        subject = (step["what"], step["step"])
+        if elapsed < _QUIET or (told == subject and now - when < _REMIND):
+            return
+        self._told[step["who"]] = (subject, now)
+        self._write(f"kina: {step['who']}: {told_as(step, elapsed)}")
+
+
+def told_as(step: dict[str, object], elapsed: float) -> str:
+    """One step in words; ``elapsed`` is in seconds."""
+    of = f"step {step['step']} of {step['steps']}, " if step["steps"] else ""
+    return f"{step['what']} ({of}{elapsed:.0f} s)"
+
+
+def _writer(config: pytest.Config) -> Callable[[str], None]:
+    def write(line: str) -> None:
+        if reporter := config.pluginmanager.getplugin("terminalreporter"):
+            reporter.ensure_newline()
+            reporter.write_line(line)
+
+    return write
+
+
+def _will_run(session: pytest.Session) -> bool:
+    option = session.config.option
+    if option.collectonly or session.config.getoption("kina_plan"):
+        return False
+    return not session.testsfailed or option.continue_on_collection_errors

@@ -1,0 +1,53 @@
+"""What differs when xdist distributes the tests: who makes the run's ticket, and who only runs tests."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+
+from pytest_kina.run import Run, Ticket
+from pytest_kina.settings import Settings
+
+_INPUT = "kina"
+
+
+class XdistHooks:
+    """Registered in the xdist controller only; its hooks are unknown without xdist."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._attends = False
+
+    def pytest_configure_node(self, node: Any) -> None:
+        """Hand the ticket to an xdist worker, also to one that replaces another."""
+        node.workerinput[_INPUT] = asdict(self._run.ticket)
+
+    def pytest_xdist_node_collection_finished(self) -> None:
+        """Keep the run alive between the workers' leases, once a worker has prepared clusters."""
+        if not self._attends and self._run.used:
+            self._run.attend()
+            self._attends = True
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """True in an xdist worker."""
+    return hasattr(config, "workerinput")
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """True in a process that distributes tests and runs none."""
+    return config.pluginmanager.hasplugin("dsession")
+
+
+def role(config: pytest.Config) -> str:
+    """The name of this process in records and timings: ``gw0``, …, or ``main``."""
+    return str(config.workerinput["workerid"]) if is_worker(config) else "main"  # type: ignore[attr-defined]
+
+
+def ticket_for(config: pytest.Config, settings: Settings) -> Ticket:
+    """The run's ticket: from the controller in an xdist worker, else a new one."""
+    if is_worker(config) and (given := config.workerinput.get(_INPUT)):  # type: ignore[attr-defined]
+        return Ticket(**given)
+    return Ticket.new(settings)
