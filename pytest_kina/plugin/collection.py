@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import unittest
-from collections.abc import Generator, Sequence
+import sys
+from collections.abc import Generator
 
 import pytest
 
@@ -12,6 +12,7 @@ from pytest_kina.marks import default_spec, is_default, request_ids
 from pytest_kina.plugin.asked import MARK, Asked
 from pytest_kina.plugin.header import plan_lines
 from pytest_kina.plugin.ordering import grouped, hidden_parameter
+from pytest_kina.plugin.xdist import tell_controller
 from pytest_kina.run import Run
 
 
@@ -49,9 +50,9 @@ class Collection:
             names.insert(0, MARK)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> Generator[None]:
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
         """Refuse wrong marks, then bring tests with equal needs together."""
-        self._check(items)
+        self._check(config, items)
         with hidden_parameter(items):
             yield
         items[:] = grouped(items, self._asked.request)
@@ -71,7 +72,7 @@ class Collection:
             reporter.write_line(line)
         return True
 
-    def _check(self, items: Sequence[pytest.Item]) -> None:
+    def _check(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Raises :class:`pytest.UsageError` that names every test whose request is wrong."""
         for item in items:
             if _cannot_be_parametrised(item) and self._asked.marked(item):
@@ -84,8 +85,11 @@ class Collection:
             except SpecError as error:
                 self._problems[item.nodeid] = str(error)
         if self._problems:
+            items.clear()  # pytest goes on to its next hook even so
             listed = [f"{nodeid}: {problem}" for nodeid, problem in self._problems.items()]
-            raise pytest.UsageError("wrong kina_cluster marks:\n\n" + "\n\n".join(listed))
+            text = "wrong kina_cluster marks:\n\n" + "\n\n".join(listed)
+            tell_controller(config, text)
+            raise pytest.UsageError(text)
 
 
 def _parameters(item: pytest.Item) -> dict[str, object]:
@@ -102,4 +106,6 @@ def _names(mark: pytest.Mark) -> list[str]:
 
 
 def _cannot_be_parametrised(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, unittest.TestCase)
+    unittest = sys.modules.get("unittest")  # whoever has a TestCase has imported it
+    case = getattr(unittest, "TestCase", ())
+    return isinstance(item, pytest.Function) and item.cls is not None and issubclass(item.cls, case)

@@ -11,6 +11,7 @@ from pytest_kina.run import Run, Ticket
 from pytest_kina.settings import Settings
 
 _INPUT = "kina"
+_REFUSAL = "kina_refusal"
 
 
 class XdistHooks:
@@ -29,6 +30,20 @@ class XdistHooks:
         if not self._attends and self._run.used:
             self._run.attend()
             self._attends = True
+
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Refuse the run like a worker has refused it; xdist itself would see a worker without tests.
+
+        Raises :class:`pytest.UsageError`.
+        """
+        if text := (getattr(node, "workeroutput", None) or {}).get(_REFUSAL):
+            raise pytest.UsageError(text)
+
+
+def tell_controller(config: pytest.Config, refusal: str) -> None:
+    """In an xdist worker, leave a usage error for the controller, the only one that can show it."""
+    if is_worker(config):
+        config.workeroutput[_REFUSAL] = refusal  # type: ignore[attr-defined]
 
 
 def is_worker(config: pytest.Config) -> bool:
