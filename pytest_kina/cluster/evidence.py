@@ -37,8 +37,11 @@ def collect(cluster: Cluster, namespace: str | None, *, limit_bytes: int) -> str
         _part(f"pods ({where})", lambda: _pods(cluster, namespace)),
         _part("component logs", lambda: _logs(cluster)),
     ]
-    share = max(limit_bytes // len(parts), 0)
-    return _capped("\n".join(_capped(_SECRET.sub("[removed]", part), share - 1) for part in parts), limit_bytes)
+    room, shown = limit_bytes, []
+    for number, part in enumerate(parts):  # what one part leaves over goes to those after it
+        shown.append(_capped(_SECRET.sub("[removed]", part), room // (len(parts) - number) - 1))
+        room -= len(shown[-1].encode()) + 1
+    return "\n".join(shown)
 
 
 def tail(path: Path, lines: int) -> str:
