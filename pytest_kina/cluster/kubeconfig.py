@@ -22,6 +22,8 @@ from pytest_kina.files import write_atomic
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
 
+_ATTEMPTS = 5
+_LONGEST_PAUSE = 5.0
 _INLINE = ("certificate-authority", "client-certificate", "client-key")
 
 
@@ -68,12 +70,11 @@ def new_client(config: Kubeconfig, private: Path) -> ApiClient:
     """An official client for ``config``, with a connection pool of its own.
 
     ``private`` is the directory (made 0700) for certificates that are inline. Answers 429 and 503 that carry a
-    ``Retry-After`` (RFC 9110 10.2.3) are retried up to five times for every method, since the server says that it has
-    not processed the request; nothing else is.
+    ``Retry-After`` (RFC 9110 10.2.3) are retried for every method, since the server says that it has not processed
+    the request: up to five times, after at most five seconds each. Nothing else is.
     """
     from kubernetes import client
     from kubernetes import config as loader
-    from urllib3 import Retry
 
     configuration = client.Configuration()
     loader.load_kube_config_from_dict(  # type: ignore[no-untyped-call]
@@ -82,12 +83,32 @@ def new_client(config: Kubeconfig, private: Path) -> ApiClient:
         client_configuration=configuration,
         persist_config=False,
     )
-    configuration.retries = Retry(
-        total=5, connect=0, read=False, other=0, allowed_methods=None, status_forcelist=(), raise_on_status=False
-    )
+    configuration.retries = _patience()
     if _is_loopback(configuration.host):
         configuration.proxy = None  # the client would send even 127.0.0.1 through HTTPS_PROXY
     return client.ApiClient(configuration)
+
+
+def _patience() -> Any:
+    from urllib3 import Retry
+
+    class Patience(Retry):
+        """Takes the server's word for how long to wait, within reason."""
+
+        def get_retry_after(self, response: Any) -> float | None:
+            """Seconds until the next attempt; None: at once."""
+            asked = super().get_retry_after(response)
+            return None if asked is None else min(asked, _LONGEST_PAUSE)
+
+    return Patience(
+        total=_ATTEMPTS,
+        connect=0,
+        read=False,
+        other=0,
+        allowed_methods=None,
+        status_forcelist=(),
+        raise_on_status=False,
+    )
 
 
 def with_user(config: Kubeconfig, name: str, certificate: bytes) -> bytes:

@@ -79,12 +79,21 @@ class Namespace(Verbs):
             grant(self.connection, other.connection, name, role, namespace=self._name)
         return Namespace(other, self._name)
 
-    def delete(self, target: str | None = None, name: str | None = None, **options: Any) -> None:
+    def delete(
+        self,
+        target: str | None = None,
+        name: str | None = None,
+        *,
+        wait: bool = False,
+        timeout: float = 30.0,
+        namespace: str | None = None,
+        api_version: str | None = None,
+    ) -> None:
         """Delete an object (see :meth:`Verbs.delete`), or without a target the namespace itself."""
-        if target is not None:
-            super().delete(target, name, **options)
+        if target is None:
+            self._delete_namespace(self._name, wait=wait, timeout=timeout)
         else:
-            self._delete_namespace(self._name, wait=options.get("wait", False), timeout=options.get("timeout", 30.0))
+            super().delete(target, name, wait=wait, timeout=timeout, namespace=namespace, api_version=api_version)
 
     @property
     def connection(self) -> Connection:
