@@ -5,7 +5,6 @@ Works on plain (positional, keyword) pairs, so that the rules can be tested and 
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -203,6 +202,8 @@ def _problems(args: Sequence[Any], keys: Keys) -> list[str]:
     found = [_bad_name(args)] if args else []
     for key, value in keys.items():
         if key not in _CHECKS:
+            import difflib
+
             near = difflib.get_close_matches(str(key), MARK_KEYS, n=1)
             found.append(f"{key}: no such key" + (f"; did you mean {near[0]!r}?" if near else ""))
             continue

@@ -6,9 +6,7 @@ nothing and leaves nothing.
 
 from __future__ import annotations
 
-import hashlib
-import re
-import secrets
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -16,16 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kina.errors import KinaError, ProviderUnavailableError
-from pytest_kina.marks import UNNAMED, ClusterRequest
-from pytest_kina.progress import ProgressFile
 from pytest_kina.settings import Settings
-from pytest_kina.spec import ClusterSpec, fingerprint
-from pytest_kina.timing import Phase, TimingEvent, TimingRecorder, read_spool
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster
+    from pytest_kina.marks import ClusterRequest
     from pytest_kina.pool import Lease, Pool, Want
     from pytest_kina.providers import Provider
+    from pytest_kina.spec import ClusterSpec
+    from pytest_kina.timing import TimingEvent, TimingRecorder
 
 AUTO = "embedded"
 """What the provider ``auto`` means on every platform so far."""
@@ -47,7 +44,7 @@ class Ticket:
     @classmethod
     def new(cls, settings: Settings) -> Ticket:
         """A ticket for a new run, with the pool's size settled."""
-        return cls(run=secrets.token_hex(8), root=str(settings.root), pool_size=pool_size(settings))
+        return cls(run=os.urandom(8).hex(), root=str(settings.root), pool_size=settings.capacity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class Loan:
     @property
     def main(self) -> Cluster:
         """The unnamed cluster, else the first one named."""
-        return self.clusters.get(UNNAMED) or next(iter(self.clusters.values()))
+        return self.clusters.get("") or next(iter(self.clusters.values()))
 
     def give_back(self) -> None:
         """Release all leases; again is harmless."""
@@ -94,6 +91,7 @@ class Run:
         """The pool; opened at the first call. Raises :class:`~pytest_kina.errors.StateError`."""
         if self._pool is None:
             from pytest_kina.pool import Pool, open_root
+            from pytest_kina.timing import TimingRecorder
 
             root = open_root(Path(self.ticket.root))
             self.directory.mkdir(mode=0o700, exist_ok=True)
@@ -171,6 +169,9 @@ class Run:
 
     def _prepare(self, spec: ClusterSpec) -> Want:
         from pytest_kina.pool import Want
+        from pytest_kina.progress import ProgressFile
+        from pytest_kina.spec import fingerprint
+        from pytest_kina.timing import Phase
 
         self.pool()
         assert self.recorder is not None, "opening the pool makes it"
@@ -209,6 +210,8 @@ class Timings:
     @property
     def events(self) -> list[TimingEvent]:
         """All events of this run for the cluster that this process knows of, oldest first."""
+        from pytest_kina.timing import read_spool
+
         spool = self._run.directory / f"{self._run.worker}.jsonl"
         return [event for event in read_spool(spool) if event.cluster == self._cluster.name]
 
@@ -217,6 +220,8 @@ class Timings:
 
         Raises :class:`ValueError` for a name that is no phase.
         """
+        from pytest_kina.timing import Phase
+
         recorder, cluster = self._run.recorder, self._cluster
         assert recorder is not None, "there is a cluster, so the pool is open"
         stopwatch = recorder.bind(
@@ -227,6 +232,9 @@ class Timings:
 
 def slug(test_id: str) -> str:
     """A file name for a test id: readable, and different for different ids."""
+    import hashlib
+    import re
+
     digest = hashlib.sha256(test_id.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', test_id)[-100:].strip('-.')}-{digest}"
 
@@ -235,12 +243,3 @@ def provider_name(spec: ClusterSpec, settings: Settings) -> str:
     """The provider for ``spec``: its own, else the run's, where ``auto`` is :data:`AUTO`."""
     name = spec.provider if spec.provider != "auto" else settings.provider
     return AUTO if name == "auto" else name
-
-
-def pool_size(settings: Settings) -> int:
-    """How many clusters may exist on this machine."""
-    if settings.pool_size is not None:
-        return settings.pool_size
-    from pytest_kina.pool import default_size
-
-    return default_size()

@@ -6,7 +6,6 @@ default. All values are parsed and checked together, so that one error names eve
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 import re
@@ -24,7 +23,7 @@ SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates
 """Keys of a cluster spec, as ``[tool.kina]`` and ``[tool.kina.clusters.<name>]`` may hold them."""
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
@@ -32,7 +31,7 @@ def duration(text: str) -> float:
     """Seconds in ``90s``, ``15m``, ``1h30m``, ``250ms`` or ``0``. Raises :class:`ValueError`."""
     if text.strip() == "0":
         return 0.0
-    parts = _DURATION.findall(text.strip())
+    parts = re.findall(_DURATION, text.strip())
     if not parts or "".join(number + unit for number, unit in parts) != text.strip():
         raise ValueError(text)
     return math.fsum(float(number) * _SECONDS[unit] for number, unit in parts)
@@ -264,6 +263,17 @@ class Settings:
 
         return user_state_path("pytest-kina")
 
+    @property
+    def capacity(self) -> int:
+        """How many clusters may exist on this machine: ``pool_size``, or what the machine carries."""
+        return self.pool_size or default_size()
+
+
+def default_size() -> int:
+    """How many clusters this machine carries: two per core, as far as 650 MiB each fit into its memory; at least 1."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(1, min(2 * (os.cpu_count() or 1), memory // (650 * 1024 * 1024)))
+
 
 def read_project(directory: Path) -> Project:
     """``[tool.kina]`` of the nearest ``pyproject.toml`` in ``directory`` or above, up to the top of the repository.
@@ -313,6 +323,8 @@ def _table(content: bytes, path: Path) -> dict[str, Any]:
 def _unknown(path: Path, key: str, known: Iterable[str]) -> str:
     if key in known:
         return ""
+    import difflib
+
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys are {', '.join(sorted(known))}"
     return f"[tool.kina] {key} in {path}: no such key; {hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,6 @@ from pytest_kina.fixtures import (
     kina_namespace,
     kina_timings,
 )
-from pytest_kina.marks import Defaults, check_keys, default_spec
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.collection import Collection
 from pytest_kina.plugin.header import header_lines
@@ -107,7 +105,8 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 def _settings(config: pytest.Config) -> Settings:
     """The settings of this run. Raises :class:`KinaError`."""
     project = read_project(config.rootpath)
-    _check_specs(project)
+    if project.spec or project.clusters:
+        _check_specs(project)
     flags = {option.name: config.getoption(option.key) for option in OPTIONS}
     return resolve(flags=flags, environ=os.environ, project=project, ini=_ini(config), directory=config.rootpath)
 
@@ -132,7 +131,9 @@ def _ini(config: pytest.Config) -> dict[str, tuple[str, str]]:
 
 def _check_specs(project: Project) -> None:
     """Check the default spec and the named specs. Raises :class:`SpecError` naming the table."""
-    place: Path | None = project.path
+    from pytest_kina.marks import Defaults, check_keys, default_spec
+
+    place = project.path
     check_keys(project.spec, f"[tool.kina] in {place}")
     default_spec(Defaults(spec=project.spec))
     for name, keys in project.clusters.items():

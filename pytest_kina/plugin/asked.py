@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kina.marks import (
-    ClusterRequest,
-    Defaults,
-    Mark,
-    check_keys,
-    request_from_parameter,
-    requests,
-)
 from pytest_kina.settings import Project
 
+if TYPE_CHECKING:  # `marks` is imported in bodies: runs without clusters do not need it
+    from pytest_kina.marks import ClusterRequest, Defaults, Mark
+
 MARK = "kina_cluster"
-_request = pytest.StashKey[ClusterRequest | None]()
+_request: pytest.StashKey[ClusterRequest | None] = pytest.StashKey()
 
 
 class Asked:
@@ -40,6 +35,8 @@ class Asked:
 
         Raises :class:`~pytest_kina.errors.SpecError`.
         """
+        from pytest_kina.marks import requests
+
         return requests(self.marked(node), self.defaults(node), test=node.nodeid, module=self.module(node))
 
     def request(self, item: pytest.Item) -> ClusterRequest | None:
@@ -58,6 +55,8 @@ class Asked:
 
         Raises :class:`~pytest_kina.errors.SpecError`.
         """
+        from pytest_kina.marks import ClusterRequest, request_from_parameter
+
         if isinstance(parameter, ClusterRequest):
             return parameter
         if parameter is None:
@@ -68,6 +67,8 @@ class Asked:
 
     def defaults(self, node: pytest.Item) -> Defaults:
         """Default and named specs for the file of a test. Raises :class:`~pytest_kina.errors.SpecError`."""
+        from pytest_kina.marks import Defaults, check_keys
+
         if node.path not in self._defaults:
             changes = node.ihook.pytest_kina_default_spec(config=node.config, path=node.path)
             check_keys(changes or {}, f"pytest_kina_default_spec for {node.path}")

@@ -8,9 +8,7 @@ from collections.abc import Generator
 import pytest
 
 from pytest_kina.errors import SpecError
-from pytest_kina.marks import default_spec, is_default, request_ids
 from pytest_kina.plugin.asked import MARK, Asked
-from pytest_kina.plugin.header import plan_lines
 from pytest_kina.plugin.ordering import grouped, hidden_parameter
 from pytest_kina.plugin.xdist import tell_controller
 from pytest_kina.run import Run
@@ -31,6 +29,8 @@ class Collection:
             return
         if MARK not in metafunc.fixturenames and not self._asked.marked(definition):
             return
+        from pytest_kina.marks import default_spec, is_default, request_ids
+
         try:
             wanted = self._asked.requests(definition)
             default = default_spec(self._asked.defaults(definition))
@@ -65,6 +65,8 @@ class Collection:
             return None
         if session.testsfailed:
             raise session.Failed(f"no plan: {session.testsfailed} errors during collection")
+        from pytest_kina.plugin.plan import plan_lines
+
         lines = plan_lines(self._run, [self._asked.request(item) for item in session.items])
         reporter = session.config.pluginmanager.getplugin("terminalreporter")
         reporter.section("kina plan")

@@ -1,14 +1,10 @@
-"""The lines that say where clusters come from, and what a run would need."""
+"""The lines that say where clusters come from."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-
-from pytest_kina.marks import ClusterRequest
 from pytest_kina.run import AUTO, NOT_TAKEN, Run
 from pytest_kina.settings import OPTIONS
-from pytest_kina.spec import DEFAULT_VERSION, ClusterSpec, Isolation
+from pytest_kina.spec import DEFAULT_VERSION
 
 
 def header_lines(run: Run, *, verbose: bool) -> list[str]:
@@ -16,7 +12,7 @@ def header_lines(run: Run, *, verbose: bool) -> list[str]:
     settings = run.settings
     provider = f"{AUTO} (auto)" if settings.provider == "auto" else settings.provider
     version = settings.project.spec.get("version", DEFAULT_VERSION)
-    size = f"at most {_count(run.ticket.pool_size, 'cluster')} ({settings.sources['pool_size']})"
+    size = f"at most {counted(run.ticket.pool_size, 'cluster')} ({settings.sources['pool_size']})"
     lines = [f"kina: provider {provider}, Kubernetes {version}, {size}, {settings.root}"]
     if verbose:
         if settings.provider == "auto":
@@ -26,49 +22,6 @@ def header_lines(run: Run, *, verbose: bool) -> list[str]:
     return lines
 
 
-def plan_lines(run: Run, requests: Sequence[ClusterRequest | None]) -> list[str]:
-    """What a run of these tests would lease: per request the specs and the number of tests, then totals.
-
-    ``requests`` has one entry per test, None for those without clusters.
-    """
-    wanted = [request for request in requests if request is not None]
-    alone = sum(request is None for request in requests)
-    rows = Counter((request.clusters, request.isolation, request.scope) for request in wanted)
-    lines = [*header_lines(run, verbose=True), ""]
-    for (clusters, isolation, scope), tests in rows.items():
-        described = " + ".join(_described(name, spec) for name, spec in clusters)
-        held = "" if isolation is Isolation.NAMESPACE else f" per {scope}"
-        lines.append(f"{_count(tests, 'test')}: {described}; isolation {isolation.value}{held}")
-    lines.append(f"{_count(alone, 'test')} without a cluster")
-    lines.append(f"expected: {_count(expected_clusters(wanted), 'cluster')} created at most, if none is warm")
-    return lines
-
-
-def expected_clusters(requests: Sequence[ClusterRequest]) -> int:
-    """How many clusters one process would create: shared and exclusive ones are used again, fresh ones never."""
-    kinds = {kind for request in requests if request.isolation is not Isolation.FRESH for kind in _kinds(request)}
-    held = Counter(request for request in requests if request.isolation is Isolation.FRESH)
-    return len(kinds) + sum(len(r.clusters) * (1 if r.scope == "module" else tests) for r, tests in held.items())
-
-
-def _kinds(request: ClusterRequest) -> list[tuple[ClusterSpec, bool, int]]:
-    """One entry per cluster; a spec that a test needs twice counts twice."""
-    seen: Counter[ClusterSpec] = Counter()
-    found = []
-    for spec in request.specs:
-        seen[spec] += 1
-        found.append((spec, request.shared, seen[spec]))
-    return found
-
-
-def _described(name: str, spec: ClusterSpec) -> str:
-    gates = [f"{gate}={str(on).lower()}" for gate, on in spec.feature_gates]
-    extra = [*gates, *(f"--{flag}={value}" for flag, value in spec.api_server_args)]
-    provider = "" if spec.provider == "auto" else f" by {spec.provider}"
-    nodes = f" with {_count(spec.simulated_nodes, 'simulated node')}" if spec.simulated_nodes else ""
-    text = f"Kubernetes {spec.version} {spec.profile}{nodes}{provider}" + (f" ({', '.join(extra)})" if extra else "")
-    return f"{name}: {text}" if name else text
-
-
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """``1 cluster``, ``2 clusters``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

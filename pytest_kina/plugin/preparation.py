@@ -11,7 +11,6 @@ import pytest
 
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.xdist import is_controller, is_worker
-from pytest_kina.progress import current
 from pytest_kina.run import Run
 
 _INTERVAL = 0.5
@@ -86,6 +85,8 @@ class Teller:
             self._thread = None
 
     def _tell(self) -> None:
+        from pytest_kina.progress import current
+
         directory = self._directory()
         while not self._ended.wait(_INTERVAL):
             for step in current(directory):

@@ -171,9 +171,3 @@ class Pool:
             next_step="end what holds them, raise --kina-pool-size or --kina-lease-timeout, "
             "or look with `pytest-kina status`",
         )
-
-
-def default_size() -> int:
-    """How many clusters this machine carries: two per core, as far as 650 MiB each fit into its memory; at least 1."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return max(1, min(2 * (os.cpu_count() or 1), memory // (650 * 1024 * 1024)))
