@@ -1,0 +1,79 @@
+"""The command ``pytest-kina``: look at the pool, warm it up, empty it and tidy it, without a test run.
+
+Exit codes of every command: 0 it is done, 1 it could not be done (the reason is printed), 2 it was asked wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_kina import __version__
+from pytest_kina.cli import down, reap, status, up
+from pytest_kina.cli.output import fail
+from pytest_kina.errors import KinaError, SettingsError, SpecError
+from pytest_kina.settings import Settings, for_command
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+_COMMANDS = {"status": status, "up": up, "down": down, "reap": reap}
+_SETTINGS = ("home", "provider", "assets", "mirror", "pool_size", "ttl", "start_timeout")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; ``arguments`` are those of the process by default."""
+    chosen = parser().parse_args(arguments)
+    try:
+        return _run(chosen)
+    except (SettingsError, SpecError) as error:
+        return fail(error, chosen, USAGE)
+    except (KinaError, OSError) as error:
+        return fail(error, chosen, FAILED)
+    except KeyboardInterrupt:
+        return fail("interrupted; what was half done is finished or removed by `pytest-kina reap`", chosen, FAILED)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    from pytest_kina.binaries import commands as binaries
+
+    top = argparse.ArgumentParser(
+        prog="pytest-kina",
+        description="Look after the Kubernetes clusters that pytest-kina keeps on this machine.",
+        epilog="Exit codes: 0 done, 1 could not be done, 2 asked wrongly.",
+    )
+    top.add_argument("--version", action="version", version=f"pytest-kina {__version__}")
+    top.add_argument("--home", metavar="DIR", help="where clusters, binaries and records live (default: KINA_HOME)")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, module in _COMMANDS.items():
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        command.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+        module.add_arguments(command)
+    binaries.add_parser(commands)
+    return top
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    settings = _settings(chosen)
+    if chosen.command in _COMMANDS:
+        return int(_COMMANDS[chosen.command].run(chosen, settings))
+    from pytest_kina.binaries import commands as binaries
+    from pytest_kina.pool import open_root
+
+    return binaries.run(chosen, open_root(settings.root).path)
+
+
+def _settings(chosen: argparse.Namespace) -> Settings:
+    taken = _SETTINGS if chosen.command in _COMMANDS else ("home",)
+    given = {name: getattr(chosen, name, None) for name in taken}
+    given["offline"] = "true" if getattr(chosen, "offline", False) else None
+    try:
+        return for_command(given, Path.cwd())
+    except SettingsError as error:  # it names pytest's flags; ours have no prefix
+        raise SettingsError(error.message.replace("--kina-", "--"), next_step=error.next_step) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""Make a warm cluster, or find one, so that the next test run does not wait for it.
+
+The cluster is not reserved: any test run that needs such a cluster may take it. It goes when it has been idle for
+its time (``--ttl``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pytest_kina.cli.acting import acting, options_of
+from pytest_kina.cli.output import Teller, age, say, say_json
+from pytest_kina.cli.view import table, views
+from pytest_kina.errors import PoolTimeoutError, ProviderUnavailableError, SettingsError
+from pytest_kina.marks import Defaults, requests
+from pytest_kina.pool import Want, open_root, records
+from pytest_kina.pool.actor import Actor, SlotUnusable
+from pytest_kina.pool.records import Record, State
+from pytest_kina.pool.slot import ATTEMPTS, HeldSlot, fits
+from pytest_kina.providers import find
+from pytest_kina.run import provider_name
+from pytest_kina.settings import Settings
+from pytest_kina.spec import ClusterSpec, fingerprint
+
+HELP = "make a warm cluster for the next test run"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """A cluster that stands ready: in which slot, and whether it is ``fresh`` or stood already (``reused``)."""
+
+    slot: int
+    record: Record
+    start: str
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare what the command takes."""
+    command.add_argument("name", nargs="?", help="a cluster of [tool.kina.clusters] (default: the default spec)")
+    command.add_argument("--version", help="Kubernetes version, like 1.36 or 1.36.3")
+    command.add_argument("--profile", help="workloads or api")
+    command.add_argument("--simulated-nodes", type=int, metavar="N", help="how many Ready nodes without a kubelet")
+    command.add_argument("--feature-gates", type=json.loads, metavar="JSON", help='like {"SomeGate": true}')
+    command.add_argument("--api-server-args", type=json.loads, metavar="JSON", help='like {"v": "4"}')
+    command.add_argument("--provider", help="who makes the cluster (default: auto)")
+    command.add_argument("--ttl", metavar="DURATION", help="how long it stays when nobody uses it (default: 15m)")
+    command.add_argument("--start-timeout", metavar="DURATION", help="how long making it may take (default: 60s)")
+    command.add_argument("--pool-size", metavar="N", help="how many clusters may exist on this machine")
+    command.add_argument("--offline", action="store_true", help="never use the network to obtain binaries")
+    command.add_argument("--mirror", metavar="URL", help="where to download binaries from")
+    command.add_argument("--assets", metavar="DIRS", help="directories with control-plane binaries, searched first")
+
+
+def run(chosen: argparse.Namespace, settings: Settings) -> int:
+    """Print the cluster and its kubeconfig. Raises what preparing and creating raises, and when the pool is full."""
+    if not settings.ttl:
+        raise SettingsError(
+            "the time that an idle cluster stays is 0, so a cluster that nobody uses would go at once",
+            next_step="say how long it should stay, like --ttl=15m",
+        )
+    spec = spec_of(chosen, settings)
+    root = open_root(settings.root)
+    want = prepared(spec, settings)
+    with acting(settings, root, {want.provider_name: want.provider}) as actor:
+        warm_cluster = warm(actor, want)
+    (say_json if chosen.json else _say)(_about(warm_cluster, want, actor))
+    return 0
+
+
+def spec_of(chosen: argparse.Namespace, settings: Settings) -> ClusterSpec:
+    """The spec that the arguments ask for, on top of the project's. Raises :class:`SpecError`."""
+    project = settings.project
+    if chosen.name is not None and chosen.name not in project.clusters:
+        known = ", ".join(sorted(project.clusters)) or "none"
+        raise SettingsError(
+            f"there is no [tool.kina.clusters.{chosen.name}]; known are: {known}",
+            next_step="add the table to pyproject.toml, or leave the name out",
+        )
+    given = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
+    keys = {key: value for key in given if (value := getattr(chosen, key)) is not None}
+    defaults = Defaults(spec=project.spec, named=project.clusters)
+    (request,) = requests([((chosen.name,) if chosen.name else (), keys)], defaults, test="", module="")
+    return request.specs[0]
+
+
+def prepared(spec: ClusterSpec, settings: Settings) -> Want:
+    """What to ask the pool for, with everything at hand that making it needs. Raises :class:`KinaError`."""
+    name = provider_name(spec, settings)
+    provider = find(name, options_of(settings))
+    if why := provider.unavailable():
+        raise ProviderUnavailableError(
+            f"provider {name!r} cannot run here: {why}", next_step="install what is missing, or use --provider"
+        )
+    identity = provider.prepare(spec, Teller())
+    key = fingerprint(spec, provider.info.name, identity)
+    return Want(spec=spec, provider_name=name, provider=provider, identity=identity, fingerprint=key)
+
+
+def warm(actor: Actor, want: Want) -> Warm:
+    """A READY cluster for ``want``; no other cluster goes for it. Raises when every slot is taken."""
+    numbers = {*range(actor.size), *records.numbers(actor.root.slots)}
+    for number in sorted(numbers, key=lambda number: (_rank(actor, number, want), number)):
+        held = HeldSlot.take(actor, number)
+        if held is None:
+            continue
+        with closing(held):
+            if (made := _made(actor, held, want)) is not None:
+                return made
+    raise PoolTimeoutError(
+        "no slot is free for another cluster:\n" + "\n".join(table(views(actor.root, actor.size))),
+        next_step="delete one with `pytest-kina down NAME`, or raise --pool-size",
+    )
+
+
+def _rank(actor: Actor, number: int, want: Want) -> int:
+    """Clean ones first, then those that need a reset, then empty slots; also without the lock good for an order."""
+    record = records.peek(actor.root.slots, number)
+    if record is None:
+        return 2
+    return (State.READY, State.DIRTY).index(record.state) if _serves(record, want) else 3
+
+
+def _serves(record: Record, want: Want) -> bool:
+    clean_or_resettable = record.state is State.READY or (record.state is State.DIRTY and record.attempts < ATTEMPTS)
+    return clean_or_resettable and fits(record, want)
+
+
+def _made(actor: Actor, held: HeldSlot, want: Want) -> Warm | None:
+    try:
+        record = held.look()
+        if record is not None and record.state is not State.DOOMED and not _serves(record, want):
+            return None
+        if (start := held.fill(want)) is None:
+            return None
+        record = held.look()
+    except SlotUnusable:
+        return None
+    assert record is not None, "a slot that was filled has a record"
+    ready = held.announce(replace(record, run=actor.run, ttl=actor.ttl, last_error=""))
+    return Warm(slot=held.number, record=ready, start=start)
+
+
+def _about(made: Warm, want: Want, actor: Actor) -> dict[str, Any]:
+    directory = actor.root.clusters / made.record.cluster
+    return {
+        "cluster": made.record.cluster,
+        "slot": made.slot,
+        "start": made.start,
+        "directory": str(directory),
+        "kubeconfig": str(directory / "kubeconfig"),
+        "provider": want.provider.info.name,
+        "kubernetes": want.identity.get("kubernetes", want.spec.version),
+        "profile": want.spec.profile,
+        "nodes": want.spec.simulated_nodes,
+        "ttl_seconds": actor.ttl,
+    }
+
+
+def _say(about: dict[str, Any]) -> None:
+    how = "made" if about["start"] == "fresh" else "found"
+    what = f"{about['provider']}, Kubernetes {about['kubernetes']}, {about['profile']}, {about['nodes']} nodes"
+    say(
+        [
+            f"{how} {about['cluster']}: {what}",
+            f"kubeconfig: {about['kubeconfig']}",
+            "It is READY and not reserved: any test run that needs such a cluster may take it.",
+            f"Idle, it stays for {age(about['ttl_seconds'])}.",
+        ]
+    )
