@@ -47,6 +47,17 @@ def write_atomic(path: Path, content: bytes, *, mode: int = 0o600, sync: bool = 
         sync_directory(path.parent)
 
 
+def private_directory(path: Path) -> Path:
+    """``path`` as a directory; what is missing of it is created with mode 0700, the parents too.
+
+    Raises :class:`OSError`. (``Path.mkdir(parents=True)`` opens the parents that it creates to everybody.)
+    """
+    if not path.is_dir():
+        private_directory(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 def sync_directory(path: Path) -> None:
     """Force the entries of a directory to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

@@ -10,7 +10,7 @@ from pathlib import Path
 from pytest_kina.binaries.platforms import Platform, refusal
 from pytest_kina.binaries.releases import FAMILIES, Version
 from pytest_kina.errors import BinaryError, CommandError
-from pytest_kina.files import peek_json, write_json
+from pytest_kina.files import peek_json, private_directory, write_json
 from pytest_kina.process import run_command
 
 _SCHEMA = 1
@@ -79,6 +79,6 @@ class Inspector:
         if (known := peek_json(memory, _SCHEMA)) and known.get("identity") == identity:
             return Inspection(Version.parse(known["version"]), known["sha256"])
         seen = Inspection(printed_version(component, path), sha256(real))
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(self._directory)
         write_json(memory, _SCHEMA, {"identity": identity, "version": str(seen.version), "sha256": seen.digest})
         return seen

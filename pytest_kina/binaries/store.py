@@ -22,7 +22,7 @@ from pytest_kina.binaries.inspection import sha256
 from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.releases import Version
 from pytest_kina.errors import BinaryError
-from pytest_kina.files import peek_json, sync_directory, write_json
+from pytest_kina.files import peek_json, private_directory, sync_directory, write_json
 from pytest_kina.progress import Progress
 
 _POLL = 0.05
@@ -130,9 +130,7 @@ class Store:
 
     def hidden(self, name: str) -> Path:
         """A directory for our own use beside the entries; made when missing."""
-        path = self.directory / f".{name}"
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return path
+        return private_directory(self.directory / f".{name}")
 
     def find(self, family: str, version: Version) -> Entry:
         """A complete and unchanged entry.
@@ -175,7 +173,7 @@ class Store:
         for left in self.directory.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
         directory = self.directory / f"{prefix}{secrets.token_hex(4)}"
-        directory.mkdir(mode=0o700, parents=True)
+        private_directory(directory)
         try:
             yield directory
         finally:

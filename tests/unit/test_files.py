@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kina.files import NewerSchema, Torn, peek_json, read_json, write_atomic, write_json
+from pytest_kina.files import NewerSchema, Torn, peek_json, private_directory, read_json, write_atomic, write_json
 
 
 def test_write_replaces_and_is_private(tmp_path: Path) -> None:
@@ -79,3 +79,15 @@ def test_newer_schema_is_left_alone(tmp_path: Path) -> None:
         read_json(path, 1)
     assert peek_json(path, 1) is None
     assert path.read_text() == content
+
+
+def test_missing_parents_are_private_too(tmp_path: Path) -> None:
+    """Whoever creates the root first creates it for its owner only, whatever the umask."""
+    before = os.umask(0o022)
+    try:
+        made = private_directory(tmp_path / "root" / "binaries" / ".locks")
+    finally:
+        os.umask(before)
+    assert private_directory(made) == made
+    for path in (made, made.parent, made.parent.parent):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700

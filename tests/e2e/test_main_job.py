@@ -1,0 +1,120 @@
+"""The main job, end to end: pytest runs as a user starts them, a real control plane, and what is left afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_kina.timing import Phase
+from tests.support.runs import Home, finish, write_project
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+pytestmark = pytest.mark.real_control_plane
+
+ONE_TEST = """
+def test_it(kina_namespace):
+    kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    assert kina_namespace.get("configmap/a")["metadata"]["name"] == "a"
+"""
+
+API_TEST = """
+import pytest
+
+pytestmark = pytest.mark.kina_cluster(profile="api")
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(kina_cluster, kina_namespace, number):
+    kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+    assert [item["metadata"]["name"] for item in kina_namespace.list("configmaps")] == ["a"]
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, assets: str) -> Iterator[Home]:
+    """A root and a project for this test; whatever a failure leaves running is ended."""
+    project = tmp_path / "project"
+    project.mkdir()
+    home = Home(root=tmp_path / "home", project=project, assets=assets)
+    yield home
+    home.sweep()
+
+
+def test_examples_share_one_cluster_that_ci_deletes(home: Home) -> None:
+    """With four xdist workers all examples share one default cluster; in CI it is deleted, and that is timed."""
+    shutil.copytree(EXAMPLES, home.project / "examples", ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
+    run = home.run("examples", "-n", "4", ci=True)
+    assert run.returncode == 0, run.output
+    default = [event for event in home.events(Phase.CREATE) if event.kubernetes.startswith("v1.36.")]
+    assert len(default) == 1
+    assert default[0].cluster in {event.cluster for event in home.events(Phase.DELETE) if event.ok}
+    assert "delete" in run.output
+    home.assert_nothing_left()
+
+
+def test_cluster_stays_warm_and_clean_between_runs(home: Home) -> None:
+    """Outside CI the cluster is reset in the background after the run, serves the next run, and goes after its TTL."""
+    write_project(home.project, {"test_it.py": ONE_TEST})
+    first = home.run("-n", "2", KINA_TTL="8s")
+    assert first.returncode == 0, first.output
+    home.wait_until(lambda: home.records()[0]["state"] == "READY", 30, "reset in the background")
+    kubeconfig = next((home.root / "clusters").iterdir()) / "kubeconfig"
+    before = kubeconfig.read_text()
+
+    second = home.run(KINA_TTL="8s")
+    assert second.returncode == 0, second.output
+    assert kubeconfig.read_text() == before, "a READY cluster is not reset again before its use"
+    assert len(home.events(Phase.CREATE)) == 1
+    assert [event.start for event in home.events(Phase.LEASE_WAIT)][-1] == "reused"
+
+    home.wait_until(lambda: not home.records() and not home.processes(), 60, "evicted after its TTL")
+    home.assert_nothing_left()
+
+
+@pytest.mark.parametrize("second", ["same", "other"])
+def test_two_runs_at_once_never_share_a_cluster(home: Home, tmp_path: Path, second: str) -> None:
+    """Two simultaneous runs, with equal or different specs, use different clusters and keep to the capacity."""
+    other = API_TEST.replace('profile="api"', 'profile="api", feature_gates={"WatchList": False}')
+    write_project(home.project, {"one/test_it.py": API_TEST, "two/test_it.py": API_TEST if second == "same" else other})
+    runs = [home.start("-n", "2", name, KINA_POOL_SIZE="2", ci=True) for name in ("one", "two")]
+    for run in map(finish, runs):
+        assert run.returncode == 0, run.output
+        assert run.outcomes["passed"] == 4
+    used = {(event.run, event.cluster) for event in home.events(Phase.LEASE_WAIT)}
+    assert len({run for run, _ in used}) == 2
+    # A cluster of the first run may serve the second after a reset, but then as another life of it: never at once.
+    assert len(home.events(Phase.CREATE)) + len(home.events(Phase.RESET)) >= 2
+    assert {cluster.split("-")[2] for _, cluster in used} <= {"0", "1"}
+    home.assert_nothing_left()
+
+
+def test_kubeconfig_of_the_user_is_never_read(home: Home, tmp_path: Path) -> None:
+    """A ``KUBECONFIG`` that points to production is neither read nor changed."""
+    production = tmp_path / "production"
+    production.write_text("this is not a kubeconfig: reading it would fail")
+    run = write_project(home.project, {"test_it.py": API_TEST}) and home.run(ci=True, KUBECONFIG=str(production))
+    assert run.returncode == 0, run.output
+    assert production.read_text().startswith("this is not a kubeconfig")
+    home.assert_nothing_left()
+
+
+def test_failing_test_explains_itself_and_leaves_nothing(home: Home) -> None:
+    """The report of a failed test has the events and pods of its namespace; the run still deletes its cluster."""
+    failing = """
+    def test_never_scheduled(kina_namespace):
+        kina_namespace.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "lonely"}, "spec": {
+            "nodeSelector": {"no": "such-node"}, "containers": [{"name": "c", "image": "example.com/c:1"}]}})
+        kina_namespace.wait("pod/lonely", condition="Ready", timeout=3)
+    """
+    import textwrap
+
+    write_project(home.project, {"test_it.py": textwrap.dedent(failing)})
+    run = home.run(ci=True)
+    assert run.returncode == 1
+    assert "WaitTimeoutError" in run.output
+    assert "FailedScheduling" in run.output
+    assert "kube-scheduler" in run.output
+    home.assert_nothing_left()
