@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -32,13 +32,14 @@ def hidden_parameter(items: Sequence[pytest.Item]) -> Iterator[None]:
     pytest pulls all tests of one session-scoped parameter together, past tests without it and across modules, whose
     fixtures would then be set up twice; and before 9.2 it compares parameters by index, not by value.
     """
-    taken = [
-        (item.callspec.params, item.callspec.params.pop(_PARAMETER))
-        for item in items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec") and _PARAMETER in item.callspec.params
+    calls = [item.callspec for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    # pytest 9.2 reads one of these, older ones the other.
+    tables: list[dict[str, Any]] = [
+        table for call in calls for table in (call.params, call.indices) if _PARAMETER in table
     ]
+    taken = [(table, table.pop(_PARAMETER)) for table in tables]
     try:
         yield
     finally:
-        for params, value in taken:
-            params[_PARAMETER] = value
+        for table, value in taken:
+            table[_PARAMETER] = value
