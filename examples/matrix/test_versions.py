@@ -9,11 +9,12 @@ import pytest
 from pytest_kina import Cluster, Namespace
 from pytest_kina.binaries import why_missing
 
+MISSING = why_missing("1.35")
 NEWEST = {"version": "1.36"}
 OLDER = pytest.param(
     {"version": "1.35"},
     id="1.35",
-    marks=pytest.mark.skipif(why_missing("1.35") is not None, reason=f"offline: {why_missing('1.35')}"),
+    marks=pytest.mark.skipif(bool(MISSING), reason=str(MISSING)),
 )
 
 

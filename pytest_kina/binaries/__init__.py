@@ -1,8 +1,9 @@
 """The binaries of a cluster: found, downloaded, built, and kept.
 
-``obtain`` is all that providers call; ``commands`` is the command line.
+``obtain`` is what providers call, ``why_missing`` what a test's ``skipif`` asks; ``commands`` is the command line.
 """
 
+from pytest_kina.binaries.missing import why_missing
 from pytest_kina.binaries.obtaining import Assets, obtain
 
-__all__ = ["Assets", "obtain"]
+__all__ = ["Assets", "obtain", "why_missing"]
