@@ -195,7 +195,9 @@ def _not_now(root: Root, held: HeldSlot, record: Record) -> Advice | None:
     run = tuple(str(root.processes / f"{name}.lock") for name in _alive_of(root, record.run))
     idle = records.idle_seconds(root.slots, held.number, record)
     if record.state is State.READY:
-        return Advice(wake_after=record.ttl - idle) if record.ttl > 0 else Advice(watch=run)
+        if record.ttl > 0:
+            return Advice(wake_after=record.ttl - idle)
+        return Advice(wake_after=None if run else _BUSY, watch=run)
     if record.state is State.SHARED and held.live_users(record):
         return Advice(watch=tuple(str(root.processes / f"{name}.lock") for name in record.users))
     # A run that goes on may want it back as it is; and who waits resets it himself.
