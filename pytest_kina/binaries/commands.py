@@ -197,15 +197,15 @@ def _read(store: Store, directory: Path) -> Entry:
 
 def _entries(store: Store, version: str) -> list[Entry]:
     """The stored entries that a cluster of ``version`` needs, and ``kubectl`` when it is there."""
-    needed = want(version, DEFAULT_COMPONENTS)
-    targets = [(wanted, wanted.target or next(iter(store.versions(wanted.family)), None)) for wanted in needed]
     found = []
-    for wanted, target in targets:
-        if target is None or target not in store.versions(wanted.family):
+    for wanted in want(version, DEFAULT_COMPONENTS):
+        there = store.versions(wanted.family)
+        fitting = [stored for stored in there if stored == (wanted.target or stored) and not wanted.refusal(stored)]
+        if not fitting:
             raise BinaryError(
                 f"the store has no {wanted.label}", next_step=f"run `pytest-kina binaries get --version {version}`"
             )
-        found.append(store.find(wanted.family, target))
+        found.append(store.find(wanted.family, fitting[0]))
     kubectl = want(version, ["kubectl"])[0].target
     return found + ([store.find("kubectl", kubectl)] if kubectl in store.versions("kubectl") else [])
 

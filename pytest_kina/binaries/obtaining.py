@@ -79,8 +79,11 @@ class _Search:
             return found
         if self.downloader is None:
             raise self._offline_failure(wanted, reasons)
-        if found := self._online(wanted, self.downloader, reasons):
-            return found
+        try:
+            if found := self._online(wanted, self.downloader, reasons):
+                return found
+        except OSError as error:  # the store's own directories: full, read-only, in the way
+            reasons.append((f"store {self.store.directory}", str(error)))
         raise BinaryError(
             f"{wanted.label} for {self.store.platform} could not be obtained:\n{_listed(reasons)}",
             next_step="name a directory that has these binaries in KINA_ASSETS, or make one of the sources work",
