@@ -94,9 +94,9 @@ class Verbs(ABC):
 
         ``selector`` is a label selector (``app=web,tier!=db``), ``fields`` a field selector.
         """
-        target_ = self._target(target, namespace, api_version, selector=selector, fields=fields)
-        common = {"apiVersion": target_.kind.api_version, "kind": target_.kind.kind}
-        answer = self._request("GET", "list", target_, query=target_.query)
+        wanted = self._target(target, namespace, api_version, selector=selector, fields=fields)
+        answer = self._request("GET", "list", wanted, query=wanted.query)
+        common = {"apiVersion": answer["apiVersion"], "kind": answer["kind"].removesuffix("List")}
         return [{**common, **item} for item in answer["items"]]
 
     def delete(
