@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pool_model import Role
+from tests.model.pool_model import Role
 
 EXCLUSIVE = Role("exclusive", 1, "a")
 OTHER_RUN = Role("exclusive", 2, "a")

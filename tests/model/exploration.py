@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pool_model import Model, World
+from tests.model.pool_model import Model, World
 
 LIMIT = 3_000_000
 

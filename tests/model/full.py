@@ -1,14 +1,14 @@
-"""The whole exploration, minutes long: ``python tests/model/full.py`` prints one line per case, and exits 1 on a find."""
+"""The whole exploration, minutes long: ``python -m tests.model.full`` prints one line per case, and exits 1 on a find."""
 
 from __future__ import annotations
 
 import sys
 import time
 
-from cases import FULL
-from exploration import explore
-from lock_file_model import explore_lock_file
-from pool_model import Model
+from tests.model.cases import FULL
+from tests.model.exploration import explore
+from tests.model.lock_file_model import explore_lock_file
+from tests.model.pool_model import Model
 
 
 def main() -> int:
@@ -18,13 +18,16 @@ def main() -> int:
         began = time.monotonic()
         outcome = explore(Model(roles, **limits))
         found += outcome.wrong is not None
-        print(
-            f"{name}: {outcome.worlds:,} worlds, {time.monotonic() - began:.0f} s: {outcome.wrong or 'nothing wrong'}"
-        )
-        print("".join(f"    {step}\n" for step in outcome.story), end="", flush=True)
+        _say(f"{name}: {outcome.worlds:,} worlds, {time.monotonic() - began:.0f} s: {outcome.wrong or 'nothing wrong'}")
+        for step in outcome.story:
+            _say(f"    {step}")
     worlds, story = explore_lock_file()
-    print(f"removable lock files: {worlds:,} worlds: {'two holders' if story else 'nothing wrong'}")
+    _say(f"removable lock files: {worlds:,} worlds: {'two holders' if story else 'nothing wrong'}")
     return 1 if found or story else 0
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - a program for people
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Opener(NamedTuple):
@@ -28,6 +28,9 @@ class Files(NamedTuple):
 
 
 HOLDS = ("flocked", "works", "removed")
+
+Move = tuple[str, str, int, dict[str, Any]]
+"""What is done, the place and inode after it, and the change of the files."""
 
 
 def explore_lock_file(
@@ -58,34 +61,37 @@ def _steps(files: Files, mistake: str, inodes: int) -> Iterator[tuple[str, Files
             yield f"P{index} {text}", files._replace(openers=openers, **change)
 
 
-def _moves(
-    files: Files, opener: Opener, mistake: str, *, held: bool, room: bool
-) -> Iterator[tuple[str, str, int, dict[str, object]]]:
+def _moves(files: Files, opener: Opener, mistake: str, *, held: bool, room: bool) -> Iterator[Move]:
     at, inode = opener
     if at != "start" and files.kills:
         yield "KILLED", "start", 0, {"kills": files.kills - 1}
     if at == "start" and room:
-        if files.path:
-            yield "opens it", "open", files.path, {}
-            if mistake == "unlink without holding":
-                yield "unlinks it", "start", 0, {"path": 0}
-        else:
-            yield "creates it", "open", files.fresh, {"path": files.fresh, "fresh": files.fresh + 1}
+        yield from _opens(files, mistake)
     elif at == "open" and not held:
         yield "flocks it", "flocked", inode, {}
     elif at == "flocked":
-        linked = inode == files.path or inode in files.aside
-        if linked or mistake == "no check after the flock":
-            yield "holds it", "works", inode, {}
-        else:
-            yield "sees it unlinked, tries again", "start", 0, {}
+        linked = inode == files.path or inode in files.aside or mistake == "no check after the flock"
+        yield ("holds it", "works", inode, {}) if linked else ("sees it unlinked, tries again", "start", 0, {})
     elif at == "works":
-        yield "unlocks it", "unlinks" if mistake == "unlock, then unlink" else "start", 0, {}
-        if inode == files.path:
-            aside = files.aside | {inode} if mistake == "rename it aside" else files.aside
-            after = "works" if mistake == "go on after the unlink" else "removed"
-            yield "removes it while it holds it", after, inode, {"path": 0, "aside": aside}
+        yield from _ends(files, inode, mistake)
     elif at == "removed":
         yield "unlocks it", "start", 0, {}
     elif at == "unlinks":
         yield "unlinks it", "start", 0, {"path": 0}
+
+
+def _opens(files: Files, mistake: str) -> Iterator[Move]:
+    if not files.path:
+        yield "creates it", "open", files.fresh, {"path": files.fresh, "fresh": files.fresh + 1}
+        return
+    yield "opens it", "open", files.path, {}
+    if mistake == "unlink without holding":
+        yield "unlinks it", "start", 0, {"path": 0}
+
+
+def _ends(files: Files, inode: int, mistake: str) -> Iterator[Move]:
+    yield "unlocks it", "unlinks" if mistake == "unlock, then unlink" else "start", 0, {}
+    if inode == files.path:
+        aside = files.aside | {inode} if mistake == "rename it aside" else files.aside
+        after = "works" if mistake == "go on after the unlink" else "removed"
+        yield "removes it while it holds it", after, inode, {"path": 0, "aside": aside}

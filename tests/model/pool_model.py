@@ -117,7 +117,7 @@ class Model:
                 continue
             if stops:
                 yield turn.goes("STOPPED", mode="S", budget=(kills, stops - 1, breaks), fault=True)
-            yield from getattr(turn, "at_" + process.at)()
+            yield from getattr(turn, "_at_" + process.at)()
         if breaks:
             for slot, cluster in enumerate(world.clusters):
                 if cluster and cluster.content != "broken":
@@ -147,9 +147,9 @@ class Model:
             if cluster and record is None and not holders:
                 return "a cluster without a record"
             in_use = any(each.slot == slot and each.at == "using" for _, each in living)
-            if record and record.state == "READY" and not in_use:
-                if cluster is None or cluster.content not in ("clean", "broken"):
-                    return f"READY, but the cluster is {cluster.content if cluster else 'missing'}"
+            content = cluster.content if cluster else "missing"
+            if record and record.state == "READY" and not in_use and content not in ("clean", "broken"):
+                return f"READY, but the cluster is {content}"
         return next((why for index, each in living if (why := self._wrong_sharer(world, index, each))), None)
 
     def _wrong_sharer(self, world: World, index: int, process: Process) -> str | None:
@@ -194,7 +194,7 @@ class Turn:
         """A change put off by one step; only mistakes need it."""
         return {"at": "later", "memo": (text, tuple(change.items()))}
 
-    def at_later(self) -> Iterator[Step]:
+    def _at_later(self) -> Iterator[Step]:
         text, change = self.me.memo
         yield self.goes(text, **{"memo": None, **dict(change)})
 
@@ -236,7 +236,7 @@ class Turn:
 
     # ---- asking
 
-    def at_idle(self) -> Iterator[Step]:
+    def _at_idle(self) -> Iterator[Step]:
         wants = self.role.wants
         if wants == "controller":
             return
@@ -278,12 +278,12 @@ class Turn:
             scan = {} if self.bad == "no scan under the build lock" else {"at": "scan", "memo": 0}
             yield self.goes("takes the build lock", build=True, **scan)
 
-    def at_trusting(self) -> Iterator[Step]:
+    def _at_trusting(self) -> Iterator[Step]:
         slot, record = self.me.memo
         if not self.locked(slot):
             yield self.goes(f"locks slot {slot}, trusts what it read", at="look", slot=slot, memo=("read", record))
 
-    def at_scan(self) -> Iterator[Step]:
+    def _at_scan(self) -> Iterator[Step]:
         seen = self.me.memo
         if seen == len(self.world.records):
             yield self.goes("found nothing shared", at="idle", memo=None)
@@ -294,14 +294,14 @@ class Turn:
 
     # ---- with a slot's lock
 
-    def at_look(self) -> Iterator[Step]:
+    def _at_look(self) -> Iterator[Step]:
         record = self.me.memo[1] if self.me.memo else self.record
         yield self.goes("unlocks", at="idle", slot=-1, memo=None)
         if record is None:
             if self.may_provide:
                 yield from self._begin()
             return
-        yield from getattr(self, "on_" + record.state)(record)
+        yield from getattr(self, "_on_" + record.state.lower())(record)
 
     def _begin(self) -> Iterator[Step]:
         intent = self.mine("DIRTY" if self.bad == "an unfinished creation is DIRTY" else "DOOMED")
@@ -311,7 +311,7 @@ class Turn:
         else:
             yield self.goes("writes the intent", at="make", record=intent, memo=None)
 
-    def on_READY(self, record: Record) -> Iterator[Step]:  # noqa: N802 - named like the state
+    def _on_ready(self, record: Record) -> Iterator[Step]:
         checked = self.bad != "no health check"
         if checked and (self.cluster is None or self.cluster.content != "clean"):
             yield self._writes("finds it unhealthy", record._replace(state="DOOMED"))
@@ -320,7 +320,7 @@ class Turn:
         if not self.model.poison:
             yield self._writes("evicts it", record._replace(state="DOOMED"))
 
-    def on_SHARED(self, record: Record) -> Iterator[Step]:  # noqa: N802
+    def _on_shared(self, record: Record) -> Iterator[Step]:
         if self.role.wants == "shared" and not self.me.build and self.ours(record):
             broken = self.cluster is not None and self.cluster.content == "broken"
             if broken and self.bad != "a broken shared cluster is joined":
@@ -333,7 +333,7 @@ class Turn:
         if careless or not any(self.model.alive(self.world, user) for user in record.users):
             yield self._writes("sees no live user", record._replace(state="DIRTY", users=frozenset(), dead=False))
 
-    def on_DIRTY(self, record: Record) -> Iterator[Step]:  # noqa: N802
+    def _on_dirty(self, record: Record) -> Iterator[Step]:
         left = record.tries < self.model.tries
         if left:
             uncounted = self.bad == "a reset is counted afterwards"
@@ -342,13 +342,13 @@ class Turn:
         if not left or not self.model.poison:
             yield self._writes("gives up on it", record._replace(state="DOOMED"))
 
-    def on_DOOMED(self, record: Record) -> Iterator[Step]:  # noqa: N802
+    def _on_doomed(self, record: Record) -> Iterator[Step]:
         if record.tries < self.model.tries:
             yield self.goes("counts a delete", at="destroy", record=record._replace(tries=record.tries + 1), memo=None)
         else:
             yield self._writes("gives up deleting", record._replace(state="QUARANTINED"))
 
-    def on_QUARANTINED(self, record: Record) -> Iterator[Step]:  # noqa: N802
+    def _on_quarantined(self, record: Record) -> Iterator[Step]:
         if self.role.wants == "tidier" and record.run != self.role.run:
             retried = Record("DOOMED", self.role.run, record.key, frozenset(), self.model.tries - 1, record.used)
             yield self.goes("tries once more for a later run", record=retried, memo=None)
@@ -359,15 +359,15 @@ class Turn:
 
     # ---- making, using, cleaning
 
-    def at_make(self) -> Iterator[Step]:
+    def _at_make(self) -> Iterator[Step]:
         yield self.goes("starts making it", at="made", cluster=Cluster("half"))
 
-    def at_made(self) -> Iterator[Step]:
+    def _at_made(self) -> Iterator[Step]:
         yield self.goes("has made it", at="done", cluster=Cluster("clean"))
         if self.model.failures:
             yield self.goes("failed to make it", at="look")
 
-    def at_done(self) -> Iterator[Step]:
+    def _at_done(self) -> Iterator[Step]:
         record = self.record
         assert record is not None, "it was made or reset under a record"
         ready = record._replace(state="READY", tries=0)
@@ -404,19 +404,19 @@ class Turn:
     def _touched(self, who: str) -> Cluster:
         return Cluster(who, 2 if self.role.wants == "fresh" else 1)
 
-    def at_using(self) -> Iterator[Step]:
+    def _at_using(self) -> Iterator[Step]:
         if self.cluster and self.cluster.content == "clean":
             yield self.goes("uses it", cluster=self._touched(f"by {self.index}"))
         yield self.goes("releases it", at="idle", slot=-1)
 
-    def at_joined(self) -> Iterator[Step]:
+    def _at_joined(self) -> Iterator[Step]:
         slot = self.me.slot
         shares: dict[str, Any] = {"at": "sharing", "memo": slot}
         if not self.me.proof:
             shares = self.later("takes its process lock", at="sharing", proof=True, memo=slot)
         yield self.goes("unlocks", slot=-1, build=False, **shares)
 
-    def at_sharing(self) -> Iterator[Step]:
+    def _at_sharing(self) -> Iterator[Step]:
         slot = self.me.memo
         cluster, record = self.world.clusters[slot], self.world.records[slot]
         if cluster and cluster.content == "clean":
@@ -427,12 +427,12 @@ class Turn:
         elif not self.locked(slot):
             yield self.goes(f"locks slot {slot} to leave", at="leaving", slot=slot, memo=None)
 
-    def at_leaving(self) -> Iterator[Step]:
+    def _at_leaving(self) -> Iterator[Step]:
         assert self.record is not None, "the invariants hold"
         left = self.record._replace(users=self.record.users - {self.name})
         yield self.goes("leaves", at="look", record=left)
 
-    def at_reset(self) -> Iterator[Step]:
+    def _at_reset(self) -> Iterator[Step]:
         cluster, made = self.cluster, min(self.world.resets[self.me.slot] + 1, self.model.tries + 2)
         wrong = f"reset number {made} of {self.model.tries}" if made > self.model.tries else None
         if self.model.poison:
@@ -446,7 +446,7 @@ class Turn:
         if self.model.failures or broken:
             yield self.goes("failed to reset it", at="look", resets=made, wrong=wrong)
 
-    def at_destroy(self) -> Iterator[Step]:
+    def _at_destroy(self) -> Iterator[Step]:
         if self.bad == "the record goes before the backend":
             change = self.later("destroys it", at="look", cluster=None)
             yield self.goes("removes the record", record=None, resets=0, **change)
@@ -456,8 +456,8 @@ class Turn:
         if self.model.failures:
             yield self.goes("failed to delete it", at="look")
 
-    def at_destroyed(self) -> Iterator[Step]:
+    def _at_destroyed(self) -> Iterator[Step]:
         yield self.goes("has destroyed it", at="gone", cluster=None)
 
-    def at_gone(self) -> Iterator[Step]:
+    def _at_gone(self) -> Iterator[Step]:
         yield self.goes("removes the record", at="look", record=None, resets=0)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from cases import LOCK_FILE_MISTAKES, MISTAKES, QUICK
-from exploration import explore
-from lock_file_model import explore_lock_file
-from pool_model import Model
+
+from tests.model.cases import LOCK_FILE_MISTAKES, MISTAKES, QUICK
+from tests.model.exploration import explore
+from tests.model.lock_file_model import explore_lock_file
+from tests.model.pool_model import Model
 
 
 @pytest.mark.parametrize("name", QUICK)
