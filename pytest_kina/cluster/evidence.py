@@ -41,7 +41,7 @@ def collect(cluster: Cluster, namespace: str | None, *, limit_bytes: int) -> str
     for number, part in enumerate(parts):  # what one part leaves over goes to those after it
         shown.append(_capped(_SECRET.sub("[removed]", part), room // (len(parts) - number) - 1))
         room -= len(shown[-1].encode()) + 1
-    return "\n".join(shown)
+    return _capped("\n".join(shown), limit_bytes)
 
 
 def tail(path: Path, lines: int) -> str:
