@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pytest_kina.testing import read_calls
@@ -15,6 +16,7 @@ def test_sixteen_processes_never_use_a_cluster_together(tmp_path: Path) -> None:
         run = run_id()
         for _ in range(16):
             campaign.start(run)
+        campaign.go()
         campaign.finish()
     assert campaign.wrong() == ""
     assert len(campaign.uses()) == 16 * 5
@@ -22,12 +24,13 @@ def test_sixteen_processes_never_use_a_cluster_together(tmp_path: Path) -> None:
 
 
 def test_runs_with_equal_and_with_other_specs_never_share(tmp_path: Path) -> None:
-    """Three runs that share clusters among their own processes get one each per spec, and never another run's in use."""
-    orders = {"leases": 6, "isolations": ["namespace", "exclusive"], "versions": ["1.36", "1.35"], "size": 7}
+    """Three runs with two specs on two slots take clusters from each other, but never one that is in use."""
+    orders = {"leases": 12, "isolations": ["namespace", "exclusive"], "versions": ["1.36", "1.35"], "size": 2}
     with Campaign(tmp_path / "root", tmp_path / "out", orders) as campaign:
         for run in (run_id(), run_id(), run_id()):
             campaign.start(run)
             campaign.start(run)
+        campaign.go()
         campaign.finish()
     assert campaign.wrong() == ""
     assert {isolation for isolation, _, _ in campaign.uses()} == {"namespace", "exclusive"}
@@ -35,14 +38,18 @@ def test_runs_with_equal_and_with_other_specs_never_share(tmp_path: Path) -> Non
 
 def test_processes_of_one_run_make_one_shared_cluster(tmp_path: Path) -> None:
     """Eight processes that ask for one shared spec at the same time get the same cluster, which is made once."""
-    with Campaign(tmp_path / "root", tmp_path / "out", {"isolations": ["namespace"], "leases": 3}) as campaign:
+    fake = tmp_path / "fake.json"
+    fake.write_text(json.dumps({"delays": {"create": 0.3}}), encoding="utf-8")
+    orders = {"isolations": ["namespace"], "leases": 3, "size": 8}
+    with Campaign(tmp_path / "root", tmp_path / "out", orders, fake) as campaign:
         run = run_id()
         for _ in range(8):
             campaign.start(run)
+        campaign.go()
         campaign.finish()
     assert campaign.wrong() == ""
     assert len({cluster for _, cluster, _ in campaign.uses()}) == 1
-    made = [call for call in read_calls(tmp_path / "root" / "fake.calls") if call["action"] == "create"]
+    made = [call for call in read_calls(tmp_path / "fake.json.calls") if call["action"] == "create"]
     assert len(made) == 1
 
 
@@ -53,6 +60,7 @@ def test_deaths_and_stops_leave_nothing_that_a_new_run_does_not_repair(tmp_path:
         for run in (run_id(), run_id()):
             for _ in range(2):
                 campaign.start(run)
+        campaign.go()
         campaign.disturb(deaths=12, stops=8)
         campaign.stop()
     assert campaign.wrong() == ""

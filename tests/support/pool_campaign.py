@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import subprocess
@@ -33,6 +34,7 @@ class Campaign:
     root: Path
     out: Path
     orders: dict[str, Any] = field(default_factory=dict)
+    fake: Path | None = None
     seed: int = 1
     workers: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -56,9 +58,17 @@ class Campaign:
         given = _SCHEMA | self.orders | orders
         given |= {"root": str(self.root), "out": str(self.out), "run": run or run_id(), "seed": self.seed}
         argv = [sys.executable, "-m", "tests.support.pool_worker", json.dumps(given)]
-        worker = subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+        fake = {"KINA_FAKE": str(self.fake)} if self.fake else {}
+        worker = subprocess.Popen(argv, cwd=REPOSITORY, stdin=subprocess.DEVNULL, env=os.environ | fake)
         self.workers.append(worker)
         return worker
+
+    def go(self) -> None:
+        """Let the workers begin at one moment, when all of them are ready."""
+        while len(list(self.out.glob("*.ready"))) < len(self.workers):
+            assert all(worker.poll() is None for worker in self.workers), "a worker ended before it was ready"
+            time.sleep(0.01)
+        (self.out / "go").touch()
 
     def finish(self) -> None:
         """Wait for the workers to do all their leases; a worker that failed fails the test."""

@@ -36,8 +36,14 @@ class Worker:
         )
 
     def work(self) -> None:
-        """Tidy as a run does, then lease, use and release as often as ordered, or until ``<out>/stop`` exists."""
+        """Tidy as a run does, wait for ``<out>/go``, then lease, use and release as often as ordered.
+
+        Ends early when ``<out>/stop`` exists.
+        """
         self._kit.pool.tidy()
+        (self._out / f"{os.getpid()}.ready").touch()
+        while not (self._out / "go").exists():
+            time.sleep(0.005)
         for _ in range(self._orders["leases"]):
             if (self._out / "stop").exists():
                 break
@@ -46,6 +52,10 @@ class Worker:
             try:
                 leases = self._kit.pool.lease([want(isolation, version=version)], note=f"{isolation} {version}")
             except KinaError as error:
+                # Two killings in a row in the middle of a creation are, for the others, two failed builds.
+                if "the process that made it died" in error.message:
+                    time.sleep(0.05)
+                    continue
                 self._wrong(f"{type(error).__name__}: {error}")
                 break
             for lease in leases:
