@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pytest_kina import _supervisor
 from pytest_kina.process import environment
@@ -50,6 +50,11 @@ class _Outliving(subprocess.Popen[bytes]):
         """Skip the ResourceWarning of the base class."""
 
 
+def _private(path: Path) -> BinaryIO:
+    """An empty file of ours for writing, whatever our umask is."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+
+
 _started: list[_Outliving] = []
 """Supervisors that this process has started: they are its children, and must be reaped when they end."""
 
@@ -66,7 +71,7 @@ class Link:
         """Start the supervisor. Raises :class:`OSError`."""
         script = _supervisor.__file__
         arguments = [str(place.directory), str(place.slot_lock), str(os.getpid()), *place.tidy]
-        with (place.directory / "supervisor.log").open("wb") as errors:
+        with _private(place.directory / "supervisor.log") as errors:
             self._process = _Outliving(
                 [sys.executable, "-I", "-S", script, *arguments],
                 stdin=subprocess.PIPE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -202,8 +202,6 @@ def _unready(layout: Layout) -> str | None:
     pki = layout.pki
     certificate = pki / f"{credentials.ADMIN}.pem"
     probe = Probe("127.0.0.1", port, ca=pki / "serving-ca.crt", certificate=certificate, timeout=_CHECK_SECONDS)
-    try:
+    with closing(probe):
         status, body = probe.get("/readyz")
-    finally:
-        probe.close()
     return None if status == 200 else f"/readyz was answered with {status}: {body.decode(errors='replace').strip()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 from pytest_kina.process import environment
@@ -49,36 +50,38 @@ class Start:
         self._spawn(components.etcd(self._layout, ports["etcd"]))
         self._spawn(components.api_server(self._spec, self._layout, ports["api"], ports["etcd"]))
         etcd = Probe("127.0.0.1", ports["etcd"], ca=pki / "etcd-ca.crt", certificate=pki / "etcd-client.pem")
-        self._ladder.climb("etcd is healthy", components.ETCD, lambda: readiness.etcd_is_healthy(etcd))
-        etcd.close()
+        with closing(etcd):
+            self._ladder.climb("etcd is healthy", components.ETCD, lambda: readiness.etcd_is_healthy(etcd))
         self._ladder.handshake(
             "the API server answers TLS", components.API_SERVER, self._api_port, pki / "serving-ca.crt"
         )
 
     def settle(self) -> None:
         """Until the cluster is ready, proven by what can be read from it."""
-        probe = self._probe()
         workloads = self._spec.profile == "workloads"
         if workloads:
-            self._spawn(components.kwok(self._layout))
+            self._spawn(components.kwok(self._layout))  # now: it gives up for a second when nobody answers
+        with closing(self._probe()) as probe:
+            self._wait_for_server(probe)
+            if workloads:
+                self._spawn(components.controller_manager(self._spec, self._layout))
+                self._spawn(components.scheduler(self._spec, self._layout))
+                nodes.create(probe, self._name, self._spec.simulated_nodes)
+            self._ladder.climb(
+                "the namespace default exists",
+                components.API_SERVER,
+                lambda: readiness.exists(probe, "/api/v1/namespaces/default"),
+            )
+            if workloads:
+                self._wait_for_controllers(probe)
+
+    def _wait_for_server(self, probe: Probe) -> None:
         self._ladder.climb(
             "/readyz is ok",
             components.API_SERVER,
             lambda: readiness.exists(probe, "/readyz"),
             explain=lambda: readiness.failed_checks(probe),
         )
-        if workloads:
-            self._spawn(components.controller_manager(self._spec, self._layout))
-            self._spawn(components.scheduler(self._spec, self._layout))
-            nodes.create(probe, self._name, self._spec.simulated_nodes)
-        self._ladder.climb(
-            "the namespace default exists",
-            components.API_SERVER,
-            lambda: readiness.exists(probe, "/api/v1/namespaces/default"),
-        )
-        if workloads:
-            self._wait_for_controllers(probe)
-        probe.close()
 
     def _wait_for_controllers(self, probe: Probe) -> None:
         self._ladder.climb(
@@ -96,13 +99,12 @@ class Start:
     def prove_access(self) -> None:
         """Until the first list that an administrator asks for, through the kubeconfig, has succeeded."""
         self._api_port = credentials.api_port(self._layout.kubeconfig)
-        probe = self._probe()
-        self._ladder.climb(
-            "the administrator can list namespaces",
-            components.API_SERVER,
-            lambda: readiness.exists(probe, "/api/v1/namespaces"),
-        )
-        probe.close()
+        with closing(self._probe()) as probe:
+            self._ladder.climb(
+                "the administrator can list namespaces",
+                components.API_SERVER,
+                lambda: readiness.exists(probe, "/api/v1/namespaces"),
+            )
 
     def _write_kubeconfigs(self) -> None:
         for client in credentials.CLIENTS:
