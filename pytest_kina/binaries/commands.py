@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     imported = actions.add_parser("import", parents=[shared], help="add the binaries of a bundle to the store")
     imported.add_argument("file", type=Path, metavar="FILE")
     prune = actions.add_parser("prune", parents=[shared], help="remove superseded, damaged and unfinished binaries")
-    prune.add_argument("--all", action="store_true", help="remove everything")
+    prune.add_argument("--all", action="store_true", help="remove everything, Go toolchains too")
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
@@ -132,6 +132,7 @@ def _import(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
 def _prune(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
     store = Store(root, platforms.current())
     doomed = [path for path in store.directories() if arguments.all or not _keep(store, path)]
+    doomed += store.toolchains() if arguments.all else []
     if not arguments.dry_run:
         for path in doomed:
             with store.lock(path.name, f"removing {path.name}", _Told()):

@@ -202,7 +202,17 @@ class Downloader:
 
 def _opener() -> OpenerDirector:
     """An opener that knows HTTP and HTTPS only, and does not follow a redirect from the second to the first."""
-    from urllib.request import HTTPRedirectHandler, Request, build_opener
+    from urllib.request import (
+        HTTPDefaultErrorHandler,
+        HTTPErrorProcessor,
+        HTTPHandler,
+        HTTPRedirectHandler,
+        HTTPSHandler,
+        OpenerDirector,
+        ProxyHandler,
+        Request,
+        UnknownHandler,
+    )
 
     class Upwards(HTTPRedirectHandler):
         def redirect_request(
@@ -212,4 +222,8 @@ def _opener() -> OpenerDirector:
                 raise BinaryError(f"{req.full_url}: redirects to {newurl}, which is not encrypted")
             return super().redirect_request(req, fp, code, msg, headers, newurl)
 
-    return build_opener(Upwards)
+    opener = OpenerDirector()
+    for handler in (ProxyHandler, HTTPHandler, HTTPSHandler, HTTPErrorProcessor, HTTPDefaultErrorHandler, Upwards):
+        opener.add_handler(handler())
+    opener.add_handler(UnknownHandler())
+    return opener

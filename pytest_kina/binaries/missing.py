@@ -23,5 +23,6 @@ def why_missing(version: str) -> str | None:
     try:
         obtain(version, CLUSTER, root=settings.root, offline=True, explicit=settings.assets, progress=silent)
     except BinaryError:
-        return f"the binaries of Kubernetes {version} are not here; `pytest-kina binaries get {version}` obtains them"
+        command = f"pytest-kina binaries get --version {version}"
+        return f"the binaries of Kubernetes {version} are not here; `{command}` obtains them"
     return None

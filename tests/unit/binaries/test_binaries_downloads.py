@@ -1,14 +1,19 @@
 """The downloader against a real server that behaves and misbehaves."""
 
 import hashlib
+import io
 import socket
 import sys
 import tarfile
 from collections.abc import Callable
+from http.client import HTTPMessage
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import HTTPRedirectHandler, Request
 
 import pytest
 
+from pytest_kina.binaries import downloads
 from pytest_kina.binaries.downloads import Downloader, Origins, Patience
 from pytest_kina.binaries.inspection import verify
 from pytest_kina.binaries.platforms import Platform
@@ -233,3 +238,30 @@ def test_progress_counts_bytes(release_server: ReleaseServer, here: Platform, ta
     assert told[0] == (f"downloading {release_server.url}{path}", 0, 9)
     assert [step for _, step, _ in told] == sorted(step for _, step, _ in told)
     assert told[-1][1:] == (8, 9)
+
+
+def test_redirects_are_followed(
+    downloader: Downloader, release_server: ReleaseServer, here: Platform, target: Path
+) -> None:
+    """Official addresses lead to content networks; the digest is checked at the end of the way."""
+    path = server_path(here, "kubectl")
+    release_server.files["/elsewhere"] = release_server.files.pop(path)
+    release_server.redirects[path] = "/elsewhere"
+    downloader.fetch("kubectl", KUBERNETES, target)
+    verify(target, "kubectl", KUBERNETES, here)
+
+
+def test_redirect_to_an_unencrypted_address_is_refused() -> None:
+    """From HTTPS there is no way to HTTP, however the server asks."""
+    (handler,) = [one for one in downloads._opener().handlers if isinstance(one, HTTPRedirectHandler)]
+    request = Request("https://releases.example/kubectl")
+    with pytest.raises(BinaryError, match=r"redirects to http://other\.example/kubectl, which is not encrypted"):
+        handler.redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "http://other.example/kubectl")
+    onward = handler.redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "https://other.example/kubectl")
+    assert onward is not None
+
+
+def test_only_web_addresses_are_opened() -> None:
+    """The opener that downloads use has no handler for files of this machine."""
+    with pytest.raises(URLError, match="unknown url type: file"):
+        downloads._opener().open("file:///etc/hosts")
