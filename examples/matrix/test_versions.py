@@ -1,7 +1,7 @@
 """One test on two Kubernetes versions.
 
-The older version is skipped where its binaries are not on this machine yet; ``pytest-kina binaries get 1.35`` fetches
-or builds them once.
+The older version is skipped where its binaries are not on this machine yet; ``pytest-kina binaries get --version 1.35``
+fetches or builds them once.
 """
 
 import pytest
