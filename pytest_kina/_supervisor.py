@@ -8,7 +8,8 @@ knows no record. Its environment carries the cluster's name as ``KINA_CLUSTER``;
 
     {"order": "reserve", "ports": ["etcd", "api"]}      {"event": "reserved", "ports": {"etcd": 40001, "api": 40002}}
     {"order": "spawn", "component": "etcd", "argv":     {"event": "spawned", "component": "etcd", "pid": 4711}
-     […], "env": {…}, "log": "…/etcd.log"}              {"event": "refused", "component": "etcd", "error": "…"}
+     […], "env": {…}, "log": "…/etcd.log"}
+    whatever cannot be done                             {"event": "refused", "error": "etcd could not be executed: …"}
     {"order": "adopt"}                                  {"event": "adopted"}
                                                         {"event": "exited", "component": …, "code": 1, "signal": null}
 
@@ -402,10 +403,14 @@ class Supervisor:
 
         Linux only: elsewhere such a socket may swallow connections, so the numbers are only chosen there.
         """
-        for name in names:
-            self._ports[name] = reserved = socket.socket()
-            reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            reserved.bind(("127.0.0.1", 0))
+        try:
+            for name in names:
+                self._ports[name] = reserved = socket.socket()
+                reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+                reserved.bind(("127.0.0.1", 0))
+        except OSError as error:
+            self._lifeline.say("refused", error=f"no port could be reserved: {error}")
+            return
         numbers = {name: reserved.getsockname()[1] for name, reserved in self._ports.items()}
         if not _LINUX:
             for reserved in self._ports.values():
@@ -417,7 +422,7 @@ class Supervisor:
         try:
             pid = self._components.spawn(component, order["argv"], order["env"], order["log"])
         except OSError as error:
-            self._lifeline.say("refused", component=component, error=str(error))
+            self._lifeline.say("refused", error=f"{component} could not be executed: {error}")
         else:
             self._lifeline.say("spawned", component=component, pid=pid)
 

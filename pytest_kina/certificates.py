@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_kina.errors import KinaError
 from pytest_kina.files import write_atomic
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 CLIENT_CA = "client-ca"
 """Name of the authority, in a cluster's ``pki`` directory, whose certificates the API server believes."""
 
+_LONGEST_NAME = 64
 _BEFORE = dt.timedelta(hours=1)  # a virtual machine's clock may be behind
 _VALID = dt.timedelta(days=30)
 
@@ -80,7 +82,15 @@ class Authority:
         return content
 
     def issue(self, common_name: str, organisations: Sequence[str] = ()) -> bytes:
-        """Certificate and key (PEM, in this order) of a client: Kubernetes reads user and groups from its subject."""
+        """Certificate and key (PEM, in this order) of a client: Kubernetes reads user and groups from its subject.
+
+        Raises :class:`KinaError` for a name that no certificate can hold (X.520: 1 to 64 characters).
+        """
+        if wrong := [name for name in (common_name, *organisations) if not 1 <= len(name) <= _LONGEST_NAME]:
+            raise KinaError(
+                f"{wrong[0]!r} has {len(wrong[0])} characters; the names in a certificate have 1 to {_LONGEST_NAME}",
+                next_step="use a shorter name, or a ServiceAccount's token for a ServiceAccount",
+            )
         key = _new_key()
         certificate = _sign(_name(common_name, organisations), key, self, _leaf("clientAuth"))
         return _pem(certificate) + _private_pem(key)
@@ -90,8 +100,8 @@ def issue_client(directory: Path, common_name: str, organisations: Sequence[str]
     """Certificate and key (PEM, one text) of a user of the cluster that lives in ``directory``.
 
     Signed with ``<directory>/pki/client-ca``; valid from an hour ago for 30 days, and worthless once the cluster was
-    reset. ``common_name`` is the user, ``organisations`` are the groups. Raises :class:`OSError` when the cluster
-    has no such authority.
+    reset. ``common_name`` is the user, ``organisations`` are the groups; each has 1 to 64 characters. Raises
+    :class:`KinaError` for others, and :class:`OSError` when the cluster has no such authority.
     """
     return Authority.load(directory / "pki", CLIENT_CA).issue(common_name, organisations)
 

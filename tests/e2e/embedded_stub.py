@@ -78,9 +78,10 @@ def serve(port: int, certificate: str, key: str) -> None:
     server.serve_forever()
 
 
-print(f"{NAME} begins", flush=True)
+sys.stdout.write(f"{NAME} begins\n")
+sys.stdout.flush()
 if code := BEHAVIOUR.get("exit", {}).get(NAME):
-    print(f"{NAME}: fatal: this build refuses to run", flush=True)
+    sys.stdout.write(f"{NAME}: fatal: this build refuses to run\n")
     sys.exit(code)
 if NAME == "etcd":
     serve(int(FLAGS["listen-client-urls"].rpartition(":")[2]), FLAGS["cert-file"], FLAGS["key-file"])

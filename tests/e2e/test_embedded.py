@@ -196,7 +196,9 @@ def test_an_unknown_feature_gate_is_explained_by_the_server(new: Callable[[str],
     """The server refuses to start, and its own words are in the error."""
     cluster = new("api")
     cluster.spec = ClusterSpec(profile="api", simulated_nodes=0, feature_gates=(("NoSuchGate", True),))
-    with pytest.raises(NotReadyError, match=r"kube-apiserver exited with code 1[\s\S]*unrecognized feature gate: NoSuchGate"):
+    with pytest.raises(
+        NotReadyError, match=r"kube-apiserver exited with code 1[\s\S]*unrecognized feature gate: NoSuchGate"
+    ):
         cluster.create()
 
 
@@ -375,7 +377,8 @@ def component(cluster: Running, name: str) -> int:
     return next(
         pid
         for pid, owner in processes.marked().items()
-        if owner == cluster.place.name and Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(name.encode())
+        if owner == cluster.place.name
+        and Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(name.encode())
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from pytest_kina.errors import NotReadyError, ProvisionError
 from pytest_kina.progress import Progress
 from pytest_kina.providers import Place
-from pytest_kina.providers.embedded import EmbeddedProvider, assets, processes
+from pytest_kina.providers.embedded import EmbeddedProvider, assets, link, processes
 from pytest_kina.providers.embedded.components import PROFILES
 from pytest_kina.providers.embedded.readiness import Ladder
 from pytest_kina.spec import ClusterSpec
@@ -76,7 +76,10 @@ def components(place: Place) -> dict[str, int]:
     found = {}
     for pid, name in processes.marked().items():
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        program = next((Path(os.fsdecode(part)).name for part in argv if Path(os.fsdecode(part)).name in PROFILES["workloads"]), None)
+        program = next(
+            (Path(os.fsdecode(part)).name for part in argv if Path(os.fsdecode(part)).name in PROFILES["workloads"]),
+            None,
+        )
         if name == place.name and program:
             found[program] = pid
     return found
@@ -145,7 +148,9 @@ def test_a_binary_that_crashes_at_start_shows_why(place: Place, stubs: Callable[
     with pytest.raises(NotReadyError) as caught:
         create(place, "workloads", timeout=60)
     assert f"{name} exited with code 17" in str(caught.value)
-    assert f"The last lines of {name}.log:\n{name} begins\n{name}: fatal: this build refuses to run" in str(caught.value)
+    assert f"The last lines of {name}.log:\n{name} begins\n{name}: fatal: this build refuses to run" in str(
+        caught.value
+    )
 
 
 # ---- a rung is not reached
@@ -214,6 +219,16 @@ def test_a_directory_that_cannot_be_written_is_named(place: Place, stubs: Callab
         create(place, "api")
     assert str(place.directory) in str(caught.value)
     assert "disk has room" in str(caught.value)
+
+
+def test_a_supervisor_that_cannot_start_is_an_error(
+    place: Place, stubs: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the supervisor said before it ended is in the error."""
+    stubs()
+    monkeypatch.setattr(link._supervisor, "__file__", str(place.directory / "no-such-script.py"))
+    with pytest.raises(NotReadyError, match=r"The supervisor said:\n.*no-such-script\.py"):
+        create(place, "api")
 
 
 def test_an_interrupted_start_leaves_nothing(

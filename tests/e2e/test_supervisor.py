@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import secrets
 import select
 import shutil
@@ -62,7 +63,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def started(place: Place, *names: str, argv: list[str] | None = None) -> tuple[Link, dict[str, int]]:
     """A supervisor with a component per name, and the components' pids."""
-    link = Link(place)
+    link = Link(place, place.directory / "supervisor.log")
     for name in names:
         link.spawn(name, argv or SLEEP, {}, place.directory / f"{name}.log", Deadline(10))
     return link, components(place)
@@ -143,14 +144,14 @@ def test_output_goes_to_the_log(place: Place) -> None:
 
 def test_reserved_ports_are_ours_alone(place: Place) -> None:
     """A reserved port cannot be bound by others, refuses connections, and is free again when the cluster ends."""
-    link = Link(place)
+    link = Link(place, place.directory / "supervisor.log")
     ports = link.reserve(["a", "b"], Deadline(10))
     assert len(set(ports.values())) == 2
     for port in ports.values():
-        with socket.socket() as stranger, pytest.raises(OSError) as refused:
+        with socket.socket() as stranger:
             stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            stranger.bind(("127.0.0.1", port))
-        assert refused.value.errno == errno.EADDRINUSE
+            with pytest.raises(OSError, match="Address already in use"):
+                stranger.bind(("127.0.0.1", port))
         with socket.socket() as client:
             assert client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
     pid = supervisor_of(place)
@@ -162,7 +163,7 @@ def test_reserved_ports_are_ours_alone(place: Place) -> None:
 
 def test_a_component_listens_on_a_reserved_port(place: Place) -> None:
     """A component of ours shares its reserved port, and all connections reach it."""
-    link = Link(place)
+    link = Link(place, place.directory / "supervisor.log")
     port = link.reserve(["web"], Deadline(10))["web"]
     code = (
         "import socket; s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)\n"
@@ -188,7 +189,7 @@ def test_environment_is_a_list_of_known_names(place: Place, monkeypatch: pytest.
     """Neither supervisor nor components see our environment; a component sees what was ordered, and the mark."""
     monkeypatch.setenv("KUBECONFIG", "/home/me/production")
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    link = Link(place)
+    link = Link(place, place.directory / "supervisor.log")
     link.spawn("env", ["/usr/bin/env"], {"A": "1"}, place.directory / "env.log", Deadline(10))
     until(link.exits)
     assert set((place.directory / "env.log").read_text().split()) == {"A=1", f"KINA_CLUSTER={place.name}"}
@@ -209,7 +210,7 @@ def test_the_supervisor_has_a_session_of_its_own(place: Place) -> None:
 
 def test_a_creator_that_does_not_read_blocks_nothing(place: Place) -> None:
     """Orders are still obeyed when the pipe for events is full."""
-    link = Link(place)
+    link = Link(place, place.directory / "supervisor.log")
     written = place.directory / "obeyed"
     stdin = link._process.stdin
     assert stdin is not None
@@ -218,6 +219,17 @@ def test_a_creator_that_does_not_read_blocks_nothing(place: Place) -> None:
     order = {"order": "spawn", "component": "c", "argv": ["/bin/touch", str(written)], "env": {}, "log": "/dev/null"}
     stdin.write(json.dumps(order).encode() + b"\n")
     until(written.exists)
+    link.close()
+    until(lambda: not components(place))
+
+
+def test_a_lack_of_descriptors_or_ports_is_an_answer(place: Place) -> None:
+    """When no more ports can be reserved the supervisor says so, and lives on."""
+    link = Link(place, place.directory / "supervisor.log")
+    resource.prlimit(supervisor_of(place), resource.RLIMIT_NOFILE, (40, 40))
+    with pytest.raises(LinkBroken, match=r"no port could be reserved: .*Too many open files"):
+        link.reserve([str(number) for number in range(50)], Deadline(10))
+    assert alive(supervisor_of(place))
     link.close()
     until(lambda: not components(place))
 
@@ -239,7 +251,7 @@ from pytest_kina.providers import Place
 from pytest_kina.providers.embedded.link import Link
 from pytest_kina.waiting import Deadline
 directory, keep_copy, adopt = Path(sys.argv[1]), sys.argv[2] == "copy", sys.argv[2] == "adopt"
-link = Link(Place(name=directory.name, directory=directory, slot_lock=directory.parent / "0.lock", tidy=()))
+link = Link(Place(name=directory.name, directory=directory, slot_lock=directory.parent / "0.lock", tidy=()), directory / "supervisor.log")
 link.spawn("one", ["/bin/sleep", "300"], {}, directory / "one.log", Deadline(10))
 if keep_copy and os.fork() == 0:
     os.close(1)
@@ -293,9 +305,7 @@ def test_a_forked_copy_of_the_pipe_does_not_keep_the_cluster(
     assert_ends(pids)
 
 
-def test_an_adopted_cluster_outlives_its_creator(
-    place: Place, creator: Callable[[str], subprocess.Popen[str]]
-) -> None:
+def test_an_adopted_cluster_outlives_its_creator(place: Place, creator: Callable[[str], subprocess.Popen[str]]) -> None:
     """After adoption the creator may die, and the cluster is ended through its stop file."""
     process = creator("adopt")
     pids = components(place)
@@ -363,7 +373,7 @@ def test_a_death_that_the_creator_did_not_see_counts_at_adoption(place: Place) -
     link, pids = started(place, "gone", argv=["/bin/true"])
     until(link.exits)
     link.adopt(Deadline(10))
-    until(lambda: (place.directory / _supervisor.DIED_FILE).exists())
+    until((place.directory / _supervisor.DIED_FILE).exists)
     assert_ends(pids | {"supervisor": supervisor_pid_from_file(place)})
 
 
@@ -377,7 +387,7 @@ def test_an_adopted_supervisor_lets_go_of_the_pipes(place: Place) -> None:
     link, pids = started(place, "one")
     pid = supervisor_of(place)
     link.adopt(Deadline(10))
-    until(lambda: {os.readlink(f"/proc/{pid}/fd/{number}") for number in (0, 1)} == {os.devnull})
+    until(lambda: {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in (0, 1)} == {os.devnull})
     os.kill(pid, signal.SIGTERM)
     assert_ends(pids)
 
@@ -538,7 +548,12 @@ def test_the_helper_survives_the_end_of_its_supervisor(place: Place, tmp_path: P
 
 def test_a_helper_that_fails_costs_little_and_ends_nothing(place: Place, tmp_path: Path) -> None:
     """A helper that crashes is tried again later and later, and its complaint is kept."""
-    argv = (sys.executable, "-IS", "-c", f"open({str(tmp_path / 'runs')!r}, 'a').write('x\\n'); raise SystemExit('broken')")
+    argv = (
+        sys.executable,
+        "-IS",
+        "-c",
+        f"open({str(tmp_path / 'runs')!r}, 'a').write('x\\n'); raise SystemExit('broken')",
+    )
     pids = adopted(with_helper(place, argv), "one")
     until(lambda: len(runs(tmp_path)) == 2)
     assert all(map(alive, pids.values()))

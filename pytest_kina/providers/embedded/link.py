@@ -67,11 +67,12 @@ def reap() -> None:
 class Link:
     """A running supervisor that has not been adopted. Until then it ends, with all it started, when we do."""
 
-    def __init__(self, place: Place) -> None:
-        """Start the supervisor. Raises :class:`OSError`."""
+    def __init__(self, place: Place, log: Path) -> None:
+        """Start the supervisor, whose complaints go to ``log``. Raises :class:`OSError`."""
+        reap()
         script = _supervisor.__file__
         arguments = [str(place.directory), str(place.slot_lock), str(os.getpid()), *place.tidy]
-        with _private(place.directory / "supervisor.log") as errors:
+        with _private(log) as errors:
             self._process = _Outliving(
                 [sys.executable, "-I", "-S", script, *arguments],
                 stdin=subprocess.PIPE,
@@ -135,7 +136,7 @@ class Link:
                 if answer["event"] == event:
                     return answer
                 if answer["event"] == "refused":
-                    raise LinkBroken(f"{answer['component']} could not be executed: {answer['error']}")
+                    raise LinkBroken(answer["error"])
             if deadline.expired:
                 raise LinkBroken(f"the supervisor did not say {event!r} within {deadline.seconds:g} s")
 

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_kina import __version__
+from pytest_kina._supervisor import SCHEMA
 from pytest_kina.errors import NotReadyError, ProvisionError, SpecError
 from pytest_kina.files import peek_json
 from pytest_kina.progress import Progress, silent
@@ -27,6 +28,7 @@ _CHECK_SECONDS = 2.0
 _ADOPT_SECONDS = 5.0
 _STOP_SECONDS = 2.0
 _KILL_SECONDS = 5.0
+_SUPERVISOR_LINES = 20
 
 _links: dict[str, Link] = {}
 """Clusters that this process has started and that nobody has adopted yet, by name; shared by all provider objects."""
@@ -92,7 +94,7 @@ class EmbeddedProvider:
     def check(self, place: Place) -> str | None:
         """Supervisor alive, no component gone, ``/readyz`` answered over mutual TLS by the cluster's own server."""
         layout = Layout(place.directory)
-        if died := peek_json(layout.died, 1):
+        if died := peek_json(layout.died, SCHEMA):
             return f"{died['component']} {describe_exit(died['code'], died['signal'])}"
         if processes.supervisor(layout.identity, place.name) is None:
             return "its supervisor is not running"
@@ -161,9 +163,11 @@ def _starting(place: Place) -> Iterator[None]:
     except BaseException as error:
         _end(place)
         if isinstance(error, LinkBroken):
+            said = tail(Layout(place.directory).log("supervisor"), _SUPERVISOR_LINES)
             raise NotReadyError(
-                f"cluster {place.name} could not be started: {error}",
-                next_step=f"read {place.directory / 'supervisor.log'}",
+                f"cluster {place.name} could not be started: {error}"
+                + (f"\nThe supervisor said:\n{said}" if said else ""),
+                next_step="free what is short (ports, processes, memory, disk); nothing of this start is left running",
                 cluster=place.name,
                 rung="the supervisor works",
                 component="supervisor",

@@ -37,7 +37,7 @@ class Start:
         self._layout = Layout(place.directory)
         self._layout.wipe()
         self._layout.make()
-        self.link = Link(place)
+        self.link = Link(place, self._layout.log("supervisor"))
         self._ladder = Ladder(place.name, self._layout, self.link, self._deadline)
 
     def launch(self) -> None:

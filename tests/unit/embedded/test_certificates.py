@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from cryptography.x509.oid import NameOID
 
 from pytest_kina.certificates import CLIENT_CA, Authority, create_signer, issue_client
+from pytest_kina.errors import KinaError
 
 
 def handshake(server: ssl.SSLContext, client: ssl.SSLContext, host: str) -> x509.Certificate | None:
@@ -141,6 +142,15 @@ def test_issue_client_without_a_cluster_is_an_oserror(tmp_path: Path) -> None:
     """There is nothing to sign with where no cluster is."""
     with pytest.raises(FileNotFoundError):
         issue_client(tmp_path, "jane")
+
+
+@pytest.mark.parametrize(("user", "group"), [("", "g"), ("u" * 65, "g"), ("u", ""), ("u", "g" * 65)])
+def test_a_name_that_no_certificate_holds_is_refused(tmp_path: Path, user: str, group: str) -> None:
+    """Names of 1 to 64 characters fit into a certificate; others are refused with their length."""
+    authority = Authority.create(tmp_path, "ca")
+    with pytest.raises(KinaError, match=r"has (0|65) characters"):
+        authority.issue(user, [group])
+    assert authority.issue("u" * 64, ["g" * 64])
 
 
 def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:

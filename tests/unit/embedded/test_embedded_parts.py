@@ -18,7 +18,16 @@ from pytest_kina.errors import ProvisionError, SpecError
 from pytest_kina.process import run_command
 from pytest_kina.progress import silent
 from pytest_kina.providers import Provider, find
-from pytest_kina.providers.embedded import EmbeddedProvider, assets, components, credentials, nodes, processes, provider, readiness
+from pytest_kina.providers.embedded import (
+    EmbeddedProvider,
+    assets,
+    components,
+    credentials,
+    nodes,
+    processes,
+    provider,
+    readiness,
+)
 from pytest_kina.providers.embedded.layout import Layout
 from pytest_kina.providers.embedded.logs import tail
 from pytest_kina.spec import ClusterSpec
