@@ -6,10 +6,12 @@ import re
 import secrets
 import unicodedata
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_kina.cluster.verbs import FIELD_MANAGER, Verbs
+from pytest_kina.errors import NotFound
 
 if TYPE_CHECKING:
     from pytest_kina.cluster.cluster import Cluster
@@ -89,9 +91,10 @@ class Namespace(Verbs):
         namespace: str | None = None,
         api_version: str | None = None,
     ) -> None:
-        """Delete an object (see :meth:`Verbs.delete`), or without a target the namespace itself."""
+        """Delete an object (see :meth:`Verbs.delete`), or without a target the namespace itself; absent is success."""
         if target is None:
-            self._delete_namespace(self._name, wait=wait, timeout=timeout)
+            with suppress(NotFound):
+                self._delete_namespace(self._name, wait=wait, timeout=timeout)
         else:
             super().delete(target, name, wait=wait, timeout=timeout, namespace=namespace, api_version=api_version)
 

@@ -196,6 +196,9 @@ def test_namespace_with_content_is_gone_when_delete_returns(api_namespace: Names
     doomed.delete(wait=True)
     with pytest.raises(NotFound):
         cluster.get("namespace", doomed.name)
+    doomed.delete(wait=True)
+    with pytest.raises(NotFound):
+        cluster.delete("namespace", doomed.name)
     left = [item for kind in ("cm", "pods", "jobs", "widgets.doomed.example") for item in cluster.list(kind)]
     assert [item for item in left if item["metadata"].get("namespace") == doomed.name] == []
     cluster.delete("crd", "widgets.doomed.example", wait=True)

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import pytest
 
+from pytest_kina.binaries import obtain
 from pytest_kina.cluster import Cluster, Kubectl, Namespace, evidence
 from pytest_kina.errors import CommandError, Forbidden, KinaError, NotFound, WaitTimeoutError
+from pytest_kina.progress import silent
 
 pytestmark = pytest.mark.real_control_plane
 
@@ -163,11 +166,10 @@ def test_evidence_shows_what_is_stuck(namespace: Namespace) -> None:
 
 @pytest.fixture
 def kubectl(namespace: Namespace) -> Kubectl:
-    """The real kubectl for the test's namespace."""
-    found = Kubectl(namespace)
-    if not (os.environ.get("KINA_ASSETS") or Path("/usr/local/bin/kubectl").exists()):
-        pytest.skip("no kubectl here")
-    return found
+    """The real kubectl for the test's namespace, obtained like the other binaries."""
+    home = os.environ.get("KINA_HOME") or platformdirs.user_state_dir("pytest-kina")
+    found = obtain("1.36", ["kubectl"], root=Path(home), offline=False, progress=silent)
+    return Kubectl(namespace, found.paths["kubectl"])
 
 
 def test_kubectl_acts_in_the_namespace(namespace: Namespace, kubectl: Kubectl) -> None:
