@@ -1,0 +1,23 @@
+"""What every test gets: an environment without the settings, the pool and the CI mark of whoever runs the tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_NEEDED = {"KINA_ASSETS"}  # where the real binaries are
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No option from outside decides a test, and a test that forgets to name a root gets one of its own."""
+    for name in [name for name in os.environ if name.startswith("KINA_") and name not in _NEEDED]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("KINA_HOME", str(_unused_home(tmp_path_factory)))
+
+
+def _unused_home(factory: pytest.TempPathFactory) -> Path:
+    return factory.getbasetemp() / "kina-home"
