@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pytest_kina.binaries import archives
 from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.releases import FAMILIES, Version
 from pytest_kina.errors import BinaryError
@@ -103,6 +102,8 @@ class Downloader:
         return version
 
     def _etcd(self, version: Version, target: Path) -> str:
+        from pytest_kina.binaries import archives  # with its compressors, 10 ms that a complete store need not pay
+
         kind = "tar.gz" if self._platform.os == "linux" else "zip"
         base = f"{self._origins.github}/etcd-io/etcd/releases/download/{version}"
         name = f"etcd-{version}-{self._platform.suffix}.{kind}"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_kina.binaries import building, platforms
+from pytest_kina.binaries import platforms
 from pytest_kina.binaries.directories import Directories, Found, Look
 from pytest_kina.binaries.downloads import Downloader, Origins, Patience
 from pytest_kina.binaries.inspection import Inspector, verify
@@ -115,6 +115,8 @@ class _Search:
             return lambda wanted: _found(self._make(family, version, make), wanted, "store")
 
         def build(target: Path) -> str:
+            from pytest_kina.binaries import building  # only few runs build
+
             return building.build(family, version, target=target, store=self.store, progress=self.progress)
 
         with self.store.lock(entry_name(family, version, self.store.platform), f"making {wanted.label}", self.progress):
@@ -129,6 +131,8 @@ class _Search:
         """For a minor that the table does not have: its newest patch, from the first source that answers."""
         if wanted.target:
             return wanted
+        from pytest_kina.binaries import building
+
         asked: list[tuple[str, Callable[[], Version]]] = [
             ("newest patch, by download", lambda: downloader.newest_patch(wanted.series)),
             (

@@ -31,6 +31,18 @@ print(json.dumps({"digests": dict(assets.digests), "told": told}))
 """
 
 
+HEAVY = ("filelock", "ssl", "asyncio", "yaml", "kubernetes", "urllib.request", "http.client", "tarfile", "zipfile")
+
+LOADED = """
+import json, sys
+from pathlib import Path
+from pytest_kina.binaries import obtain
+from pytest_kina.progress import silent
+obtain("1.36", ["kwok"], root=Path(sys.argv[1]), offline=False, progress=silent)
+print(json.dumps([name for name in sys.argv[2:] if name in sys.modules]))
+"""
+
+
 @pytest.fixture
 def mirror(release_server: ReleaseServer, here: Platform) -> ReleaseServer:
     """A mirror with the default releases."""
@@ -76,6 +88,13 @@ def test_second_time_needs_neither_network_nor_processes(
     monkeypatch.setattr("hashlib.file_digest", forbidden)
     assert ask(*DEFAULT_COMPONENTS) == first
     assert mirror.requests == []
+
+
+def test_a_complete_store_loads_nothing_heavy(stored: Callable[[str, str], Entry], root: Path) -> None:
+    """A run that has its binaries pays neither for locks nor for networks nor for archives."""
+    stored("kwok", "0.8.0")
+    argv = [sys.executable, "-c", LOADED, str(root), *HEAVY]
+    assert json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout) == []
 
 
 def test_api_server_alone_brings_its_family(ask: Ask, mirror: ReleaseServer, store: Store) -> None:
@@ -178,8 +197,8 @@ def test_minor_that_nobody_knows(ask: Ask) -> None:
     assert "no module here" in reasons["newest patch, by module proxy"]
 
 
-def test_full_disk_is_a_reason_not_a_crash(ask: Ask, mirror: ReleaseServer, root: Path) -> None:
-    """When the store cannot be written, the error has what the operating system said."""
+def test_unusable_store_is_a_reason_not_a_crash(ask: Ask, mirror: ReleaseServer, root: Path) -> None:
+    """When the store cannot be made, the error has what the operating system said."""
     root.mkdir()
     (root / "binaries").write_text("in the way")
     with pytest.raises(BinaryError, match=r"Not a directory|File exists"):
