@@ -137,6 +137,16 @@ def test_function_may_look_for_what_is_not_there_yet(fake_api: FakeApi, fake_clu
         fake_cluster.wait("pod/p", until=lambda item: item.status)
 
 
+def test_time_out_tells_what_the_function_raised(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """A function that can never work (a misspelt key, wrong arguments) is not taken for a slow object."""
+    fake_api.on("GET", PODS, items(pod("p", "1")))
+    fake_api.on("WATCH", PODS, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "11"}}}))
+    with pytest.raises(
+        WaitTimeoutError, match=r"to satisfy the function: .*the function raised KeyError\('statsu'\) last"
+    ):
+        fake_cluster.wait("pod/p", until=lambda item: item["statsu"], timeout=0.2)
+
+
 def test_time_out_shows_status_events_and_pods(fake_api: FakeApi, fake_cluster: Cluster) -> None:
     """The message has the last status, the pods below the object, and the latest events of both, newest last."""
     base = "/apis/apps/v1/namespaces/default/deployments"
