@@ -92,9 +92,14 @@ def table(slots: Sequence[SlotView]) -> list[str]:
     return columns(rows) + ([""] * bool(errors)) + errors
 
 
+def nodes(number: int) -> str:
+    """``1 node``, ``3 nodes``."""
+    return f"{number} node{'' if number == 1 else 's'}"
+
+
 def _row(slot: SlotView) -> tuple[str, ...]:
     seen, about = slot.status, slot.description
-    what = f"{about.kubernetes} {about.spec.profile}, {about.spec.simulated_nodes} nodes" if about else ""
+    what = f"{about.kubernetes} {about.spec.profile}, {nodes(about.spec.simulated_nodes)}" if about else ""
     idle = age(seen.idle_seconds) if seen.cluster and not seen.held and not seen.users else ""
     ttl = age(slot.ttl) if seen.cluster else ""
     who = slot.who() + (f"; shared by {len(seen.users)}" if seen.users else "")
