@@ -64,7 +64,7 @@ class Collection:
         if not self._run.settings.plan:
             return None
         if session.testsfailed:
-            raise session.Failed(f"no plan: {session.testsfailed} errors during collection")
+            raise session.Interrupted(f"no plan: {session.testsfailed} errors during collection")
         from pytest_kina.plugin.plan import plan_lines
 
         lines = plan_lines(self._run, [self._asked.request(item) for item in session.items])
