@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,24 +244,34 @@ def test_closing_gives_everything_back(kit: Kit) -> None:
     assert list(kit.root.processes.iterdir()) == []
 
 
-def test_a_fork_may_neither_lease_nor_release(kit: Kit) -> None:
+FORK = """
+import os, sys
+from pathlib import Path
+from pytest_kina.errors import StateError
+from tests.support.pool_kit import Kit
+
+kit = Kit(Path(sys.argv[1]))
+lease = kit.lease()
+child = os.fork()
+if child == 0:
+    lease.release()
+    try:
+        kit.lease()
+    except StateError as error:
+        print(error.message, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print("held" if kit.status(0).held else "free")
+"""
+
+
+def test_a_fork_may_neither_lease_nor_release(tmp_path: Path) -> None:
     """A forked child gets a clear error when it asks, and cannot give away its parent's lease."""
-    lease = kit.lease()
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        said = b"leased"
-        try:
-            lease.release()
-            kit.lease()
-        except StateError as error:
-            said = str(error).encode()
-        finally:
-            os.write(writer, said)
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert b"is a fork of process" in os.read(reader, 1000)
-    assert kit.status(0).held
+    argv = [sys.executable, "-c", FORK, str(tmp_path / "root")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    said, parent = done.stdout.splitlines()
+    assert "is a fork of process" in said
+    assert parent == "held"
 
 
 def test_waiting_is_recorded_and_creation_is_not_part_of_it(kit: Kit, order: Order) -> None:
