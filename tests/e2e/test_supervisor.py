@@ -556,8 +556,8 @@ def test_a_helper_that_fails_costs_little_and_ends_nothing(place: Place, tmp_pat
     )
     pids = adopted(with_helper(place, argv), "one")
     until(lambda: len(runs(tmp_path)) == 2)
+    until(lambda: "broken" in (place.directory / "tidy.log").read_text())
     assert all(map(alive, pids.values()))
-    assert "broken" in (place.directory / "tidy.log").read_text()
     (place.directory / _supervisor.STOP_FILE).touch()
     assert_ends(pids)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -117,7 +117,14 @@ class EmbeddedProvider:
     def delete(self, place: Place) -> None:
         """End the supervisor and every process that carries the cluster's mark; the directory stays for its owner."""
         _end(place)
-        Layout(place.directory).wipe()
+        try:
+            Layout(place.directory).wipe()
+        except OSError as error:
+            raise ProvisionError(
+                f"cluster {place.name} has ended, but its files in {place.directory} cannot be removed: {error}",
+                next_step="make the directory writable, then remove it",
+                cluster=place.name,
+            ) from error
 
     def leftovers(self, clusters: Path) -> Sequence[str]:
         """Clusters with a directory in ``clusters``, and those of the same pool with processes only."""
@@ -187,7 +194,7 @@ def _end(place: Place) -> None:
     if link := _links.pop(place.name, None):
         link.close()
     pid = processes.supervisor(layout.identity, place.name)
-    if place.directory.is_dir():
+    with suppress(OSError):  # no directory, or no room: the signal below says the same
         layout.stop.touch(mode=0o600)
     if pid is not None:
         processes.terminate(pid, place.name, _STOP_SECONDS)
