@@ -137,7 +137,7 @@ def test_a_full_pool_times_out_and_says_who_holds_what(make_kit: Make) -> None:
 def test_asking_for_more_than_the_pool_has_fails_at_once(make_kit: Make) -> None:
     """A process that would wait for itself is told so without waiting for the time-out."""
     kit = make_kit(size=2, lease_timeout=3600.0)
-    with pytest.raises(PoolTimeoutError, match="holds 0 clusters and asks for 3 more, but the pool has 2"):
+    with pytest.raises(PoolTimeoutError, match="holds 0 clusters and asks for 3 more, but the pool has 2 usable slots"):
         kit.pool.lease([want(), want(), want()], note="")
     kit.lease()
     kit.lease("namespace")
@@ -198,6 +198,8 @@ def test_a_failing_delete_ends_in_quarantine(make_kit: Make, order: Order) -> No
     make_kit().pool.tidy()
     assert actions(calls).count("delete") == 3
     assert kit.lease().number == 1
+    with pytest.raises(PoolTimeoutError, match="the pool has 1 usable slots"):
+        kit.lease()
     order()
     make_kit().pool.tidy()
     assert kit.states() == ["EMPTY", "DIRTY"]
