@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from pytest_kina import _supervisor
 from pytest_kina.errors import NotReadyError, ProvisionError
 from pytest_kina.progress import Progress
 from pytest_kina.providers import Place
-from pytest_kina.providers.embedded import EmbeddedProvider, assets, link, processes
+from pytest_kina.providers.embedded import EmbeddedProvider, assets, processes
 from pytest_kina.providers.embedded.components import PROFILES
 from pytest_kina.providers.embedded.readiness import Ladder
 from pytest_kina.spec import ClusterSpec
@@ -73,16 +74,17 @@ def create(place: Place, profile: str, timeout: float = 30) -> TimingRecorder:
 
 def components(place: Place) -> dict[str, int]:
     """The pids of the cluster's components, by name."""
-    found = {}
-    for pid, name in processes.marked().items():
-        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        program = next(
-            (Path(os.fsdecode(part)).name for part in argv if Path(os.fsdecode(part)).name in PROFILES["workloads"]),
-            None,
-        )
-        if name == place.name and program:
-            found[program] = pid
-    return found
+    mine = [pid for pid, name in processes.marked().items() if name == place.name]
+    return {name: pid for pid in mine if (name := program(pid)) in PROFILES["workloads"]}
+
+
+def program(pid: int) -> str | None:
+    """The stand-in that a process runs (its interpreter comes first in the command line); None for all others."""
+    try:
+        parts = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return None
+    return next((Path(part).name for part in parts if part and Path(part).name in PROFILES["workloads"]), None)
 
 
 # ---- it works
@@ -225,7 +227,7 @@ def test_a_supervisor_that_cannot_start_is_an_error(
 ) -> None:
     """What the supervisor said before it ended is in the error."""
     stubs()
-    monkeypatch.setattr(link._supervisor, "__file__", str(place.directory / "no-such-script.py"))
+    monkeypatch.setattr(_supervisor, "__file__", str(place.directory / "no-such-script.py"))
     with pytest.raises(NotReadyError, match=r"The supervisor said:\n.*no-such-script\.py"):
         create(place, "api")
 

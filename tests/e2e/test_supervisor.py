@@ -70,12 +70,17 @@ def started(place: Place, *names: str, argv: list[str] | None = None) -> tuple[L
 
 
 def components(place: Place) -> dict[str, int]:
-    """Pids of the cluster's components (and of the supervisor), by command; one of each."""
-    found = {}
-    for pid, name in processes.marked().items():
-        if name == place.name:
-            found[Path(f"/proc/{pid}/comm").read_text().strip() + str(pid)] = pid
-    return found
+    """Pids of the cluster's components (and of the supervisor), by command and pid."""
+    mine = [pid for pid, name in processes.marked().items() if name == place.name]
+    return {f"{command}{pid}": pid for pid in mine if (command := command_of(pid))}
+
+
+def command_of(pid: int) -> str | None:
+    """The name of the program that a process runs; None when it has gone meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
 
 
 def supervisor_of(place: Place) -> int:
