@@ -68,10 +68,10 @@ class Collection:
         from pytest_kina.plugin.plan import plan_lines
 
         lines = plan_lines(self._run, [self._asked.request(item) for item in session.items])
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        reporter.section("kina plan")
-        for line in lines:
-            reporter.write_line(line)
+        if reporter := session.config.pluginmanager.getplugin("terminalreporter"):
+            reporter.section("kina plan")
+            for line in lines:
+                reporter.write_line(line)
         return True
 
     def _check(self, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -109,6 +109,21 @@ def test_header_says_what_and_why(project: Project) -> None:
     full.stdout.fnmatch_lines(["kina: not kina: *", "kina: ttl from --kina-ttl"])
 
 
+def test_header_tells_what_is_there_already(project: Project) -> None:
+    """Clusters that earlier runs left are shown at the start, by state; without any there is no such line."""
+    project.write(
+        test_a="""
+        import pytest
+
+        def test_shared(kina_cluster): pass
+        @pytest.mark.kina_cluster(isolation="exclusive")
+        def test_exclusive(): pass
+        """
+    )
+    project.run().stdout.no_fnmatch_line("kina: * there already*")
+    project.run().stdout.fnmatch_lines(["kina: 2 clusters there already: 1 DIRTY, 1 SHARED"])
+
+
 def test_plan_lists_needs_and_runs_nothing(project: Project) -> None:
     """``--kina-plan`` lists specs, tests per spec, isolation and the clusters to expect."""
     project.pytester.makepyprojecttoml("[tool.kina.clusters.big]\nsimulated_nodes = 9")
