@@ -76,6 +76,14 @@ def views(root: Root, size: int) -> list[SlotView]:
     return [_view(root, seen) for seen in status(root, size)]
 
 
+def holder(root: Root, slot: int) -> str:
+    """Who uses a slot now, as far as its record says so."""
+    for view in views(root, 0):
+        if view.status.slot == slot and view.status.note.doing != "idle":
+            return view.who()
+    return "somebody else has just locked it"
+
+
 def _view(root: Root, seen: SlotStatus) -> SlotView:
     record = records.peek(root.slots, seen.slot)
     return SlotView(
