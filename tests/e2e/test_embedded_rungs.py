@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 import signal
 import stat
@@ -184,6 +185,22 @@ def test_a_rung_that_is_not_reached_in_time_explains_itself(
     assert (caught.value.details["rung"], caught.value.details["component"]) == (rung, component)
     assert said in str(caught.value)
     assert f"The last lines of {component}.log:\n{component} begins" in str(caught.value)
+
+
+def test_a_run_with_many_open_files_can_create_clusters(place: Place, stubs: Callable[..., None]) -> None:
+    """Descriptors above 1023, which select(2) cannot wait for, are no obstacle."""
+    stubs()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limits[1]), limits[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        create(place, "api")
+        EmbeddedProvider().adopt(place)
+        EmbeddedProvider().delete(place)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_failed_phase_is_recorded_as_failed(place: Place, stubs: Callable[..., None]) -> None:
