@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,6 +71,16 @@ def test_fixtures_of_a_real_cluster(home: Home) -> None:
     write_project(home.project, {"test_it.py": TESTS})
     run = home.run(ci=True)
     assert run.outcomes == {"passed": 4}, run.output
+    home.assert_nothing_left()
+
+
+def test_binaries_come_from_the_assets_of_the_settings(home: Home, assets: str) -> None:
+    """``assets`` of the project serves the control plane and kubectl, without any environment variable."""
+    table = f"[tool.kina]\nassets = {json.dumps(assets.split(os.pathsep))}\noffline = true\nprofile = 'api'\n"
+    use = "def test_it(kina_kubectl): assert kina_kubectl('get', 'namespaces', json=True)['items']"
+    write_project(home.project, {"pyproject.toml": table, "test_it.py": use})
+    run = home.run(ci=True, KINA_ASSETS="", PATH="")
+    assert run.outcomes == {"passed": 1}, run.output
     home.assert_nothing_left()
 
 

@@ -14,7 +14,8 @@ from pytest_kina.errors import NotReadyError, ProvisionError, SpecError
 from pytest_kina.files import peek_json
 from pytest_kina.progress import Progress, silent
 from pytest_kina.providers import Place, ProviderInfo
-from pytest_kina.providers.embedded import assets, components, credentials, processes
+from pytest_kina.providers.embedded import components, credentials, processes
+from pytest_kina.providers.embedded.assets import Programs, Source, recall
 from pytest_kina.providers.embedded.layout import Layout
 from pytest_kina.providers.embedded.link import Link, LinkBroken, describe_exit, reap
 from pytest_kina.providers.embedded.logs import tail
@@ -37,14 +38,21 @@ _links: dict[str, Link] = {}
 class EmbeddedProvider:
     """Clusters of etcd and kube-apiserver, and in the profile ``workloads`` the rest of a control plane and kwok.
 
-    ``root`` (the state directory), ``offline`` and ``mirror`` say where binaries may come from; without them the
-    environment's ``KINA_HOME``, ``KINA_OFFLINE`` and ``KINA_MIRROR`` do. Methods: see
-    :class:`~pytest_kina.providers.Provider`.
+    ``root`` (the state directory), ``offline``, ``mirror`` and ``assets`` (directories) say where binaries may come
+    from; without them the environment's ``KINA_HOME``, ``KINA_OFFLINE``, ``KINA_MIRROR`` and ``KINA_ASSETS`` do.
+    Methods: see :class:`~pytest_kina.providers.Provider`.
     """
 
-    def __init__(self, root: Path | None = None, *, offline: bool | None = None, mirror: str | None = None) -> None:
-        self._source = assets.Source(root, offline, mirror)
-        self._obtained: dict[tuple[str, str], assets.Programs] = {}
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        offline: bool | None = None,
+        mirror: str | None = None,
+        assets: Sequence[Path] = (),
+    ) -> None:
+        self._source = Source(root, offline, mirror, tuple(assets))
+        self._obtained: dict[tuple[str, str], Programs] = {}
 
     @property
     def info(self) -> ProviderInfo:
@@ -105,7 +113,7 @@ class EmbeddedProvider:
 
     def reset(self, spec: ClusterSpec, place: Place, stopwatch: Stopwatch, timeout: float) -> None:
         """Kill everything, forget all data and keys, and start anew with the same binaries, on other ports."""
-        programs = assets.recall(Layout(place.directory), place.name)
+        programs = recall(Layout(place.directory), place.name)
         with stopwatch.phase(Phase.RESET):
             _end(place)
             with _starting(place):
@@ -138,7 +146,7 @@ class EmbeddedProvider:
         found = {path.stem: tail(path, lines) for path in sorted(Layout(place.directory).logs.glob("*.log"))}
         return {component: text for component, text in found.items() if text}
 
-    def _programs(self, spec: ClusterSpec, progress: Progress) -> assets.Programs:
+    def _programs(self, spec: ClusterSpec, progress: Progress) -> Programs:
         key = (spec.version, spec.profile)
         if key not in self._obtained:
             self._obtained[key] = self._source.obtain(spec, progress)
