@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,57 +18,29 @@ from tests.support.pool_kit import Kit
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting and changing the user needs root, as CI has it")
 
 
-@contextmanager
-def mounted(path: Path, options: str) -> Iterator[Callable[[str], None]]:
-    """A small disk in memory at ``path``; the value mounts it again with other options."""
-
-    def mount(given: str) -> None:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", given, "tmpfs", str(path)], check=True)
-
-    path.mkdir()
-    mount(options)
-    try:
-        yield lambda given: mount(f"remount,{given}")
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
-
-
-def fill(path: Path) -> None:
-    """Write until nothing more fits."""
-    with path.open("wb", buffering=0) as stream:
-        try:
-            while True:
-                stream.write(b"x" * 4096)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+def on_a_disk(story: str, disk: Path) -> Any:
+    """What happened in a story of :mod:`tests.support.pool_disks`, told in a name space where its disk is mounted."""
+    argv = ["unshare", "--mount", sys.executable, "-m", "tests.support.pool_disks", story, str(disk)]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, check=True, cwd=Path(__file__).parents[2])
+    return json.loads(done.stdout)
 
 
 @needs_root
 def test_a_full_disk_is_an_error_that_leaves_nothing_running(tmp_path: Path) -> None:
     """Without room for the intent no cluster is begun; the message names the file and what to do; room heals it."""
-    with mounted(tmp_path / "disk", "size=256k,mode=0700"):
-        kit = Kit(tmp_path / "disk" / "root", lease_timeout=0.2)
-        fill(tmp_path / "disk" / "ballast")
-        with pytest.raises(StateError, match=r"the record .*0\.json cannot be written: No space left") as caught:
-            kit.lease()
-        assert "make room on that disk, or set KINA_HOME" in str(caught.value)
-        assert (kit.clusters(), kit.states()) == ([], ["EMPTY", "EMPTY"])
-        (tmp_path / "disk" / "ballast").unlink()
-        kit.lease().release()
-        kit.pool.close()
+    seen = on_a_disk("full", tmp_path / "disk")
+    assert f"the record {tmp_path}/disk/root/slots/0.json cannot be written: No space left" in seen["said"]
+    assert "make room on that disk, or set KINA_HOME" in seen["said"]
+    assert seen["left"] == [[], ["EMPTY", "EMPTY"], [False, False]]
+    assert seen["healed"] == "fresh"
 
 
 @needs_root
 def test_a_disk_that_fills_up_can_still_be_cleaned(tmp_path: Path) -> None:
     """Deleting needs no room: on a full disk the clusters of a run are deleted all the same."""
-    with mounted(tmp_path / "disk", "size=256k,mode=0700"):
-        kit = Kit(tmp_path / "disk" / "root", ttl=0.0)
-        kit.lease("fresh").release()
-        fill(tmp_path / "disk" / "ballast")
-        kit.pool.retire()
-        assert (kit.clusters(), kit.states()) == ([], ["EMPTY", "EMPTY"])
-        kit.pool.close()
+    seen = on_a_disk("cleaned", tmp_path / "disk")
+    assert len(seen["before"]) == 1
+    assert seen["left"] == [[], ["EMPTY", "EMPTY"]]
 
 
 @needs_root
@@ -94,13 +65,10 @@ def test_room_that_ends_in_the_middle_leaves_no_cluster(
 @needs_root
 def test_a_read_only_disk_is_refused(tmp_path: Path) -> None:
     """A root on a disk that became read-only, or that cannot be made there, is refused with the next step."""
-    with mounted(tmp_path / "disk", "size=256k,mode=0700") as remount:
-        open_root(tmp_path / "disk" / "root")
-        remount("ro")
-        with pytest.raises(StateError, match=r"read-only disk.*\n*.*KINA_HOME"):
-            open_root(tmp_path / "disk" / "root")
-        with pytest.raises(StateError, match="cannot be made: Read-only file system"):
-            open_root(tmp_path / "disk" / "other")
+    said = on_a_disk("read_only", tmp_path / "disk")
+    assert "is on a read-only disk" in said["root"]
+    assert "other cannot be made: Read-only file system" in said["other"]
+    assert all("Next step: set KINA_HOME" in text for text in said.values())
 
 
 @needs_root

@@ -7,13 +7,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pytest_kina.errors import PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import default_size
+from pytest_kina.pool import Lease, default_size
+from pytest_kina.pool.records import State
+from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.spec import ClusterDescription
 from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
 from tests.support.pool_kit import Kit, want
@@ -118,6 +123,48 @@ def test_all_or_nothing(make_kit: Make) -> None:
     assert all(not each.users for each in asker.pool.status())
     kept.release()
     assert len(asker.pool.lease([want("namespace"), want("exclusive")], note="both")) == 2
+
+
+def test_a_membership_is_no_more_kept_than_a_lock(make_kit: Make) -> None:
+    """Who joined a shared cluster but cannot have the other one leaves it again while waiting."""
+    run = make_kit()
+    asker, stranger = make_kit(run=run.run), make_kit()
+    shared = run.lease("namespace")
+    stranger.lease()
+    with pytest.raises(PoolTimeoutError):
+        asker.pool.lease([want("namespace"), want("exclusive")], note="both")
+    assert len(run.status(shared.number).users) == 1
+
+
+def test_nobody_holds_a_slot_while_waiting_to_join(make_kit: Make) -> None:
+    """In whatever order the wants are given, shared clusters are joined before any slot is locked."""
+    run = make_kit()
+    asker = make_kit(run=run.run)
+    shared = run.lease("namespace", version="1.36")
+    busy = HeldSlot.take(run.pool._actor, shared.number)
+    assert busy is not None
+    wants = [want("exclusive", version="1.34"), want("namespace", version="1.36")]
+    leases: list[Lease] = []
+    asking = threading.Thread(target=lambda: leases.extend(asker.pool.lease(wants, note="both")))
+    asking.start()
+    looks = [run.status(1).held for _ in range(100)]
+    busy.close()
+    asking.join()
+    assert not any(looks)
+    assert [lease.number for lease in leases] == [1, shared.number]
+
+
+def test_a_clean_cluster_of_others_is_the_last_to_go(make_kit: Make) -> None:
+    """A dirty one of another spec goes first, and of several clean ones the one that has been idle longest."""
+    kit = make_kit(size=3)
+    for number, lease in enumerate(kit.pool.lease([want(version="1.34")] * 3, note="")):
+        lease.release()
+        record = kit.record(number)
+        assert record is not None
+        state = State.DIRTY if number == 1 else State.READY
+        kit.put(number, replace(record, state=state, idle_since=time.time() - 10 * (number + 1)))
+    taken = [kit.lease(version=version).number for version in ("1.35", "1.36", "1.36.1")]
+    assert taken == [1, 2, 0]
 
 
 def test_a_full_pool_times_out_and_says_who_holds_what(make_kit: Make) -> None:
