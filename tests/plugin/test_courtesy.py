@@ -87,11 +87,14 @@ def test_fixtures_of_users_make_room_before_a_plain_test(project: Project) -> No
         import pytest
         from meeting import arrive, wait_for
 
-        @pytest.fixture(scope="session", autouse=True)
+        @pytest.fixture(scope="session")
         def late(): wait_for("holder has its lease")
 
+        @pytest.fixture(scope="session")
+        def kina_cluster(late, kina_cluster): return kina_cluster
+
         @pytest.mark.kina_cluster(version="1.35")
-        def test_1(late): arrive("waiter was served")
+        def test_1(kina_cluster): arrive("waiter was served")
         """,
     )
     run_on_one_slot(project)
