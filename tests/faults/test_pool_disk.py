@@ -55,6 +55,7 @@ def test_room_that_ends_in_the_middle_leaves_no_cluster(
     monkeypatch.setenv("KINA_CRASH", f"{point}:enospc")
     with pytest.raises(Exception, match="No space left"):
         kit.lease()
+    assert kit.clusters() == []
     assert not any(each.held for each in kit.pool.status())
     monkeypatch.delenv("KINA_CRASH")
     kit.pool.tidy()

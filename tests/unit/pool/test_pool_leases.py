@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from pytest_kina.errors import PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import Lease, default_size
+from pytest_kina.pool import Lease, default_size, pool
 from pytest_kina.pool.records import State
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.spec import ClusterDescription
@@ -345,6 +346,21 @@ def test_waiting_can_be_seen_by_others_but_not_by_oneself(make_kit: Make) -> Non
         waiter.lease()
     assert holder.pool.somebody_waits()
     assert not waiter.pool.somebody_waits()
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_who_has_just_released_lets_others_go_first(
+    make_kit: Make, monkeypatch: pytest.MonkeyPatch, *, waiting: bool
+) -> None:
+    """When somebody else waits, the releaser pauses for a poll or two before it asks again; otherwise it does not."""
+    kit, other = make_kit(size=1), make_kit(size=1)
+    pauses: list[float] = []
+    kit.lease().release()
+    if waiting:
+        other.pool._hint.touch()
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    kit.lease()
+    assert [0.045 <= pause <= 0.075 for pause in pauses] == [True] * waiting
 
 
 def test_room_is_an_empty_slot_below_the_size(make_kit: Make) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +48,21 @@ def test_a_process_with_two_leases_leaves_with_the_second(kit: Kit) -> None:
     assert len(kit.status(0).users) == 1
     two.release()
     assert kit.status(0).users == ()
+
+
+def test_leaving_while_joining_again_keeps_the_name(kit: Kit) -> None:
+    """A lease given back by one thread does not sign off a process that another thread has just made a user again."""
+    lease = kit.lease("namespace")
+    busy = HeldSlot.take(kit.pool._actor, 0)
+    assert busy is not None
+    leaving = threading.Thread(target=lease.release)
+    leaving.start()
+    while kit.pool._memberships._leases[lease.name]:
+        time.sleep(0.001)
+    kit.pool._memberships.count(lease.name)
+    busy.close()
+    leaving.join()
+    assert len(kit.status(0).users) == 1
 
 
 def test_a_cluster_in_use_is_not_taken_but_an_abandoned_one_is(make_kit: Make) -> None:

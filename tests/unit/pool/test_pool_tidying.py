@@ -16,7 +16,7 @@ import pytest
 from pytest_kina.pool.actor import place_of
 from pytest_kina.pool.records import record_path
 from pytest_kina.pool.tidying import Advice, advise
-from pytest_kina.testing import backend_state, read_calls, use_backend
+from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
 from pytest_kina.timing import read_spool
 from tests.support.pool_kit import Kit
 
@@ -254,6 +254,7 @@ def test_the_helper_resets_a_dirty_cluster_when_its_run_is_over(make_kit: Make) 
     advice = ask(kit, 0, lease.name)
     assert advice.wake_after == pytest.approx(500, abs=20)
     assert (advice.stop, kit.status(0).state, backend_state(lease.directory)) == (False, "READY", "clean")
+    assert [call["action"] for call in read_calls(kit.root.path / CALLS)] == ["create", "adopt", "reset", "adopt"]
     kit.phases()
     assert (later.lease().name, later.phases()) == (lease.name, ["lease_wait"])
 
