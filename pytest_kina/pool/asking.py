@@ -37,7 +37,11 @@ class _Claim:
 
 
 class Asker:
-    """Asks for the same wants until it has them. ``worked`` is the seconds spent in creating and resetting."""
+    """Asks for the same wants until it has them.
+
+    ``worked`` is the seconds spent in creating and resetting; ``outpaced`` is True when the latest attempt ended
+    because another process of the run is making the cluster.
+    """
 
     def __init__(self, actor: Actor, process: ProcessLock, memberships: Memberships, wants: Sequence[Want]) -> None:
         self._actor = actor
@@ -47,13 +51,14 @@ class Asker:
         self._wants = wants
         self._leases: dict[int, Lease] = {}
         self.worked = 0.0
+        self.outpaced = False
 
     def attempt(self) -> list[Lease] | None:
         """The leases in the order of the wants, or None when something is not to be had now.
 
         Raises :class:`~pytest_kina.errors.ProvisionError`.
         """
-        self._leases = {}
+        self._leases, self.outpaced = {}, False
         with ExitStack() as always, ExitStack() as undo:
             try:
                 claims = [claim for index, share in self._order() if (claim := self._seek(index, share, always, undo))]
@@ -95,6 +100,7 @@ class Asker:
     def _elect(self, build: Build, want: Want, share: int, always: ExitStack) -> None:
         lock = build.elect()
         if lock is None:
+            self.outpaced = True
             raise _Busy
         always.callback(build.give_up, lock)
         # While we hold the build lock nobody else can share such a cluster, so one look at the records suffices.

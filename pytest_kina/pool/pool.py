@@ -82,14 +82,17 @@ class Pool:
         for want in wants:
             self._actor.providers.setdefault(want.provider_name, want.provider)
         asker = Asker(replace(self._actor, test=note), self._process, self._memberships, wants)
-        deadline, pause = Deadline(self._lease_timeout), _POLL
+        deadline, pause, build_wait = Deadline(self._lease_timeout), _POLL, 0.0
         while (leases := asker.attempt()) is None:
             if deadline.expired:
                 raise self._timed_out(f"no cluster became free within {deadline.seconds:g} s")
+            began = deadline.elapsed
             self._hint.touch()
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(deadline.remaining, 0.001)))  # noqa: S311 - jitter
             pause = min(pause * 1.2, _POLL_MAX)
-        self._record_waits(leases, max(0.0, deadline.elapsed - asker.worked))
+            build_wait += (deadline.elapsed - began) * asker.outpaced
+        self._record_waits(leases, Phase.BUILD_WAIT, build_wait)
+        self._record_waits(leases, Phase.LEASE_WAIT, max(0.0, deadline.elapsed - asker.worked - build_wait))
         self._leases = [lease for lease in self._leases if not lease.released] + leases
         return leases
 
@@ -160,13 +163,14 @@ class Pool:
         if time.monotonic() - released < 2 * _POLL and self._hint.fresh():
             time.sleep(_POLL * random.uniform(1.5, 2.5))  # noqa: S311 - jitter
 
-    def _record_waits(self, leases: Sequence[Lease], seconds: float) -> None:
+    def _record_waits(self, leases: Sequence[Lease], phase: Phase, seconds: float) -> None:
+        if phase is Phase.BUILD_WAIT and not seconds:
+            return
         busy = concurrency(self._root)
         for lease in leases:
             about = event_attributes(lease.want.provider, describe(lease.directory))
-            self._actor.recorder.add(
-                Phase.LEASE_WAIT, seconds, **{**about, "cluster": lease.name, "start": lease.start, "concurrency": busy}
-            )
+            how = {"cluster": lease.name, "start": lease.start, "concurrency": busy}
+            self._actor.recorder.add(phase, seconds, **{**about, **how})
 
     def _timed_out(self, problem: str) -> PoolTimeoutError:
         slots = "\n".join(f"  {each.sentence()}" for each in self.status())

@@ -336,8 +336,7 @@ class HeldSlot:
         message = error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
         return kind(
             f"cluster {intent.cluster} could not be made: {message}\n{left}{logs}",
-            next_step=getattr(error, "next_step", None)
-            or "read the error above; `pytest-kina doctor` checks this machine",
+            next_step=getattr(error, "next_step", None) or "read the error and the logs above",
             **details,
         )
 

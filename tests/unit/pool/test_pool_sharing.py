@@ -12,6 +12,7 @@ from pathlib import Path
 from pytest_kina.pool.locks import ProcessLock, is_alive
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
+from pytest_kina.timing import Phase
 from tests.support.pool_kit import Kit
 
 Make = Callable[..., Kit]
@@ -138,3 +139,20 @@ def test_a_process_lock_lives_as_long_as_it_is_held(tmp_path: Path) -> None:
     lock.drop()
     assert not is_alive(tmp_path, lock.name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_waiting_for_somebody_who_builds_is_not_waiting_for_a_lease(make_kit: Make, order: Callable[..., Path]) -> None:
+    """Who joins a cluster while another process makes it records the building as such: a warm lease costs nothing."""
+    order(delays={"create": 0.5})
+    first = make_kit(lease_timeout=30.0)
+    second = make_kit(run=first.run, lease_timeout=30.0)
+    building = threading.Thread(target=first.lease, args=("namespace",))
+    building.start()
+    while not first.clusters():
+        time.sleep(0.001)
+    second.lease("namespace")
+    building.join()
+    waited = {event.phase: event for event in second.recorder.drain()}
+    assert set(waited) == {Phase.BUILD_WAIT, Phase.LEASE_WAIT}
+    assert waited[Phase.BUILD_WAIT].seconds > waited[Phase.LEASE_WAIT].seconds
+    assert Phase.BUILD_WAIT not in first.phases()
