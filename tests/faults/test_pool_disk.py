@@ -29,7 +29,7 @@ def on_a_disk(story: str, disk: Path) -> Any:
 def test_a_full_disk_is_an_error_that_leaves_nothing_running(tmp_path: Path) -> None:
     """Without room for the intent no cluster is begun; the message names the file and what to do; room heals it."""
     seen = on_a_disk("full", tmp_path / "disk")
-    assert f"the record {tmp_path}/disk/root/slots/0.json cannot be written: No space left" in seen["said"]
+    assert f"the record {tmp_path / 'disk' / 'root'}/slots/0.json cannot be written: No space left" in seen["said"]
     assert "make room on that disk, or set KINA_HOME" in seen["said"]
     assert seen["left"] == [[], ["EMPTY", "EMPTY"], [False, False]]
     assert seen["healed"] == "fresh"
