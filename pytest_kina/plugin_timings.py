@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kina.errors import SettingsError
-from pytest_kina.report.merge import Ledger, plain
-from pytest_kina.timing import TimingRecorder
 
 if TYPE_CHECKING:
+    from pytest_kina.report.merge import Ledger
     from pytest_kina.report.summary import RunTimings
+    from pytest_kina.timing import TimingRecorder
 
 _ATTRIBUTE = "kina_events"
 
@@ -52,7 +52,7 @@ class TimingPlugin:
         self._run_directory = run_directory
         self._bench_json = bench_json
         self._named = False  # did the recorder exist when the running test began?
-        self._ledger = Ledger()
+        self._counted: Ledger | None = None
         self._incomplete: dict[str, None] = {}
         self._lines: list[str] = []
 
@@ -87,13 +87,15 @@ class TimingPlugin:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take the events off a report, wherever it comes from."""
-        self._ledger.add_documents(getattr(report, _ATTRIBUTE, None))
+        if documents := getattr(report, _ATTRIBUTE, None):
+            self._ledger.add_documents(documents)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any, error: object) -> None:
         """Take the last events of an xdist worker, and note one that did not end well."""
         output = getattr(node, "workeroutput", None) or {}
-        self._ledger.add_documents(output.get(_ATTRIBUTE))
+        if documents := output.get(_ATTRIBUTE):
+            self._ledger.add_documents(documents)
         if error:
             self._miss(f"xdist worker {node.gateway.id} ended early ({error})")
 
@@ -112,7 +114,8 @@ class TimingPlugin:
         if _is_worker(session.config):
             session.config.workeroutput[_ATTRIBUTE] = self._drain()  # type: ignore[attr-defined]
         else:
-            self._ledger.add_documents(self._drain())
+            if documents := self._drain():
+                self._ledger.add_documents(documents)
             self._finish(session)
         return result
 
@@ -125,7 +128,7 @@ class TimingPlugin:
 
     def _finish(self, session: pytest.Session) -> None:
         directory = self._run_directory()
-        if directory is None and self._bench_json is None and not self._ledger.events:
+        if directory is None and self._bench_json is None and self._counted is None:
             return
         timings = self._timings(directory)
         self._lines = _shown(timings)
@@ -172,7 +175,20 @@ class TimingPlugin:
     def _drain(self, nodeid: str = "") -> list[dict[str, object]]:
         recorder = self._recorder()
         events = recorder.drain() if recorder else []
+        if not events:
+            return []
+        from pytest_kina.report.merge import plain
+
         return plain(replace(event, nodeid=event.nodeid or nodeid) for event in events)
+
+    @property
+    def _ledger(self) -> Ledger:
+        # Made with the first events: runs without clusters do not pay for it.
+        if self._counted is None:
+            from pytest_kina.report.merge import Ledger
+
+            self._counted = Ledger()
+        return self._counted
 
     def _name(self, nodeid: str) -> bool:
         if recorder := self._recorder():

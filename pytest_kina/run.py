@@ -69,13 +69,20 @@ class Loan:
 class Run:
     """One process's part in a run: recorder, pool, providers and what they prepared."""
 
-    def __init__(self, settings: Settings, ticket: Ticket, *, worker: str) -> None:
+    def __init__(self, settings: Settings, *, worker: str, ticket: Ticket | None = None) -> None:
         self.settings = settings
-        self.ticket = ticket
         self.worker = worker
+        self._ticket = ticket
         self.recorder: TimingRecorder | None = None
         self._pool: Pool | None = None
         self._wants: dict[ClusterSpec, Want | Exception] = {}
+
+    @property
+    def ticket(self) -> Ticket:
+        """What all processes of this run share: handed over, or made at the first call."""
+        if self._ticket is None:
+            self._ticket = Ticket.new(self.settings)
+        return self._ticket
 
     @property
     def directory(self) -> Path:

@@ -22,6 +22,9 @@ Keep = Literal["never", "failed", "always"]
 SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
 """Keys of a cluster spec, as ``[tool.kina]`` and ``[tool.kina.clusters.<name>]`` may hold them."""
 
+DEFAULT_VERSION = "1.36"
+"""The Kubernetes version of a cluster spec that names none."""
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")

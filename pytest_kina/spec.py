@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import Any, ClassVar, Literal, Self
 
 from pytest_kina.errors import SpecError
+from pytest_kina.settings import DEFAULT_VERSION
 
 SCHEMA = 1
 """Part of every fingerprint: raise it when clusters made by this version differ from those of the one before."""
 
-DEFAULT_VERSION = "1.36"
 Profile = Literal["workloads", "api"]
 
 

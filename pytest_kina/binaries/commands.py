@@ -18,8 +18,7 @@ from pytest_kina.binaries.obtaining import Assets, obtain
 from pytest_kina.binaries.releases import DEFAULT_COMPONENTS, FAMILY_OF, Version, current_targets, known, want
 from pytest_kina.binaries.store import Entry, Store
 from pytest_kina.errors import BinaryError, KinaError
-from pytest_kina.settings import Settings
-from pytest_kina.spec import DEFAULT_VERSION
+from pytest_kina.settings import DEFAULT_VERSION, Settings
 
 _SAY_AGAIN = 10.0
 

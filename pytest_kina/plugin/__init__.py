@@ -22,10 +22,10 @@ from pytest_kina.fixtures import (
 )
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.collection import Collection
-from pytest_kina.plugin.header import header_lines
+from pytest_kina.plugin.header import existing_lines, header_lines
 from pytest_kina.plugin.keeper import Keeper
 from pytest_kina.plugin.preparation import Preparation
-from pytest_kina.plugin.xdist import XdistHooks, is_worker, role, ticket_for
+from pytest_kina.plugin.xdist import XdistHooks, given_ticket, is_controller, is_worker, role
 from pytest_kina.plugin_timings import TimingPlugin
 from pytest_kina.run import Run
 from pytest_kina.settings import OPTIONS, Project, Settings, read_project, resolve
@@ -77,7 +77,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = _settings(config)
     except KinaError as error:
         raise pytest.UsageError(str(error)) from error
-    run = Run(settings, ticket_for(config, settings), worker=role(config))
+    run = Run(settings, worker=role(config), ticket=given_ticket(config))
     asked = Asked(settings.project)
     keeper = Keeper(config, run, asked)
     config.stash[KEEPER] = keeper
@@ -99,7 +99,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say where clusters come from."""
-    return header_lines(config.stash[KEEPER].run, verbose=config.get_verbosity() > 0)
+    settings = config.stash[KEEPER].run.settings
+    # Who distributes tests never learns which of them need clusters; others tell what is there after collection.
+    existing = existing_lines(settings) if is_controller(config) else []
+    return header_lines(settings, verbose=config.get_verbosity() > 0) + existing
 
 
 def _settings(config: pytest.Config) -> Settings:

@@ -9,7 +9,6 @@ import pytest
 
 from pytest_kina.errors import SpecError
 from pytest_kina.plugin.asked import MARK, Asked
-from pytest_kina.plugin.ordering import grouped, hidden_parameter
 from pytest_kina.plugin.xdist import tell_controller
 from pytest_kina.run import Run
 
@@ -50,13 +49,28 @@ class Collection:
             names.insert(0, MARK)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> Generator[None, None, None]:
         """Refuse wrong marks, then bring tests with equal needs together."""
         self._check(config, items)
+        if not any(MARK in _parameters(item) for item in items):
+            return (yield)
+        from pytest_kina.plugin.ordering import grouped, hidden_parameter
+
         with hidden_parameter(items):
-            yield
+            result = yield
         items[:] = grouped(items, self._asked.request)
         self._asked.count(items)
+        return result
+
+    def pytest_report_collectionfinish(self, items: list[pytest.Item]) -> list[str]:
+        """Tell which clusters are there already, when the tests need some."""
+        if not any(self._asked.request(item) for item in items):
+            return []
+        from pytest_kina.plugin.header import existing_lines
+
+        return existing_lines(self._run.settings)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from pytest_kina.run import AUTO, NOT_TAKEN, Run
-from pytest_kina.settings import OPTIONS
-from pytest_kina.spec import DEFAULT_VERSION
+from pytest_kina.run import AUTO, NOT_TAKEN
+from pytest_kina.settings import DEFAULT_VERSION, OPTIONS, Settings
 
 
-def header_lines(run: Run, *, verbose: bool) -> list[str]:
+def header_lines(settings: Settings, *, verbose: bool) -> list[str]:
     """Provider, version, pool and why; with ``verbose`` also the candidates not taken and where settings come from."""
-    settings = run.settings
     provider = f"{AUTO} (auto)" if settings.provider == "auto" else settings.provider
     version = settings.project.spec.get("version", DEFAULT_VERSION)
-    size = f"at most {counted(run.ticket.pool_size, 'cluster')} ({settings.sources['pool_size']})"
-    lines = [f"kina: provider {provider}, Kubernetes {version}, {size}, {settings.root}"]
-    lines += _existing(settings.root)
+    size = f"at most {counted(settings.capacity, 'cluster')} ({settings.sources['pool_size']})"
+    lines = [f"kina: provider {provider}, Kubernetes {version}, {size}"]
     if verbose:
+        lines.append(f"kina: root {settings.root}")
         if settings.provider == "auto":
             lines += [f"kina: not {name}: {why}" for name, why in NOT_TAKEN.items()]
         named = [(option.name, settings.sources[option.name]) for option in OPTIONS]
@@ -25,8 +21,9 @@ def header_lines(run: Run, *, verbose: bool) -> list[str]:
     return lines
 
 
-def _existing(root: Path) -> list[str]:
-    """How many clusters are there already, by what may be done with them."""
+def existing_lines(settings: Settings) -> list[str]:
+    """How many clusters are there already, by what may be done with them; nothing when there are none."""
+    root = settings.root
     if not any(root.glob("slots/*.json")):  # the pool is not even imported where there is nothing to tell
         return []
     from collections import Counter

@@ -13,11 +13,11 @@ import pytest
 
 from pytest_kina import fixtures
 from pytest_kina.plugin.asked import Asked
-from pytest_kina.plugin.courtesy import Courtesy
 from pytest_kina.run import Loan, Run, Timings, slug
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster, Namespace
+    from pytest_kina.plugin.courtesy import Courtesy
 
 _FIXTURE = "kina_cluster"
 _EVIDENCE_BYTES = 20_000
@@ -55,7 +55,7 @@ class Keeper:
         self._item: pytest.Item | None = None
         self._held: _Held | None = None
         self._setting_up: tuple[pytest.FixtureDef[Any], pytest.FixtureRequest] | None = None
-        self._courtesy = Courtesy(lambda: run.pool().somebody_waits())
+        self._courtesy: Courtesy | None = None
         self._places_kept: list[str] = []
 
     def clusters(self, main: Cluster) -> Mapping[str, Cluster]:
@@ -79,7 +79,8 @@ class Keeper:
             yield loan
         finally:
             self._held = None
-            self._courtesy.forget()
+            if self._courtesy:
+                self._courtesy.forget()
             loan.give_back()
 
     @contextmanager
@@ -110,13 +111,13 @@ class Keeper:
         self._item = item
         if (held := self._held) is None:
             return
-        if self._courtesy.gave_back:
+        if self._courtesy and self._courtesy.gave_back:
             self._finish(held)
         elif self._asked.request(item) is None and not held.for_module:
             if self._in_the_way(held):
                 self._finish(held)
             elif not held.names:
-                self._courtesy.begin(held.loan)
+                self._be_courteous(held.loan)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
@@ -125,7 +126,8 @@ class Keeper:
         try:
             yield
         finally:
-            self._courtesy.end()
+            if self._courtesy:
+                self._courtesy.end()
             if (held := self._held) is not None and (held.for_test or self._leaves_module(held, nextitem)):
                 self._finish(held)
 
@@ -170,7 +172,8 @@ class Keeper:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Leave the pool; with TTL 0, the one who outlives all workers deletes what the run leaves behind."""
-        self._courtesy.close()
+        if self._courtesy:
+            self._courtesy.close()
         if not hasattr(self._config, "workerinput"):
             self.run.retire()
         self.run.close()
@@ -180,6 +183,13 @@ class Keeper:
         # A waiter that comes during the test is served by the courtesy thread, but that must not pull a cluster away
         # from under the fixtures of users. So where this run needs several clusters, those make room beforehand.
         return pool.somebody_waits() or (bool(held.names) and self._asked.several and not pool.has_room())
+
+    def _be_courteous(self, loan: Loan) -> None:
+        if self._courtesy is None:
+            from pytest_kina.plugin.courtesy import Courtesy
+
+            self._courtesy = Courtesy(lambda: self.run.pool().somebody_waits())
+        self._courtesy.begin(loan)
 
     def _leaves_module(self, held: _Held, nextitem: pytest.Item | None) -> bool:
         return bool(held.for_module) and (nextitem is None or self._asked.module(nextitem) != held.for_module)

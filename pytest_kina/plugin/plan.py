@@ -19,7 +19,7 @@ def plan_lines(run: Run, requests: Sequence[ClusterRequest | None]) -> list[str]
     wanted = [request for request in requests if request is not None]
     alone = sum(request is None for request in requests)
     rows = Counter((request.clusters, request.isolation, request.scope) for request in wanted)
-    lines = [*header_lines(run, verbose=True), ""]
+    lines = [*header_lines(run.settings, verbose=True), ""]
     for (clusters, isolation, scope), tests in rows.items():
         described = " + ".join(_described(name, spec) for name, spec in clusters)
         held = "" if isolation is Isolation.NAMESPACE else f" per {scope}"

@@ -26,7 +26,7 @@ class Preparation:
     def __init__(self, config: pytest.Config, run: Run, asked: Asked) -> None:
         self._run = run
         self._asked = asked
-        self._teller = Teller(lambda: run.directory, _writer(config))
+        self._teller = Teller(_writer(config))
         self._distributes = False
         self._silent = is_worker(config)
 
@@ -35,7 +35,7 @@ class Preparation:
         """In the xdist controller, begin to tell what its workers prepare."""
         self._distributes = is_controller(session.config)
         if self._distributes:
-            self._teller.begin()
+            self._teller.begin(self._run.directory)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
@@ -44,7 +44,7 @@ class Preparation:
         if not specs or not _will_run(session):
             return
         if not self._silent:
-            self._teller.begin()
+            self._teller.begin(self._run.directory)
         try:
             self._run.prepare(specs)
         finally:
@@ -65,18 +65,17 @@ class Preparation:
 class Teller:
     """A thread that writes one line per slow step of the processes that prepare something."""
 
-    def __init__(self, directory: Callable[[], Path], write: Callable[[str], None]) -> None:
-        self._directory = directory
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._told: dict[object, _Told] = {}
 
-    def begin(self) -> None:
-        """Start telling."""
+    def begin(self, directory: Path) -> None:
+        """Start telling what the processes of the run with this directory prepare."""
         if self._thread is None:
             self._ended.clear()
-            self._thread = threading.Thread(target=self._tell, name="kina-preparation", daemon=True)
+            self._thread = threading.Thread(target=self._tell, args=(directory,), name="kina-preparation", daemon=True)
             self._thread.start()
 
     def end(self) -> None:
@@ -86,10 +85,9 @@ class Teller:
             self._thread.join()
             self._thread = None
 
-    def _tell(self) -> None:
+    def _tell(self, directory: Path) -> None:
         from pytest_kina.progress import current
 
-        directory = self._directory()
         while not self._ended.wait(_INTERVAL):
             for step in current(directory):
                 self._consider(step)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from pytest_kina.run import Run, Ticket
-from pytest_kina.settings import Settings
 
 _INPUT = "kina"
 _REFUSAL = "kina_refusal"
@@ -61,8 +60,7 @@ def role(config: pytest.Config) -> str:
     return str(config.workerinput["workerid"]) if is_worker(config) else "main"  # type: ignore[attr-defined]
 
 
-def ticket_for(config: pytest.Config, settings: Settings) -> Ticket:
-    """The run's ticket: from the controller in an xdist worker, else a new one."""
-    if is_worker(config) and (given := config.workerinput.get(_INPUT)):  # type: ignore[attr-defined]
-        return Ticket(**given)
-    return Ticket.new(settings)
+def given_ticket(config: pytest.Config) -> Ticket | None:
+    """The run's ticket from the controller in an xdist worker; None elsewhere."""
+    given = config.workerinput.get(_INPUT) if is_worker(config) else None  # type: ignore[attr-defined]
+    return Ticket(**given) if given else None

@@ -29,7 +29,7 @@ def settings(root: Path, **flags: str) -> Settings:
 def run(tmp_path: Path) -> Iterator[Run]:
     """A run that has not done anything."""
     chosen = settings(tmp_path / "home")
-    run = Run(chosen, Ticket.new(chosen), worker="gw0")
+    run = Run(chosen, worker="gw0")
     yield run
     run.close()
 
@@ -94,7 +94,7 @@ def test_unusable_root_is_an_error_of_the_lease(tmp_path: Path) -> None:
     """A root that cannot be used is remembered by preparation, and raised by whoever needs a cluster."""
     (tmp_path / "home").write_text("a file")
     chosen = settings(tmp_path / "home")
-    run = Run(chosen, Ticket.new(chosen), worker="main")
+    run = Run(chosen, worker="main")
     run.prepare([SPEC])
     with pytest.raises(StateError, match="is not a directory"):
         run.lease(request(), note="me")
@@ -120,7 +120,7 @@ def test_retiring_deletes_only_without_time_to_live(tmp_path: Path) -> None:
     """At the end of a run, clusters go with TTL 0 and stay otherwise."""
     for ttl, left in (("0", 0), ("15m", 1)):
         chosen = settings(tmp_path / ttl, ttl=ttl)
-        run = Run(chosen, Ticket.new(chosen), worker="main")
+        run = Run(chosen, worker="main")
         run.lease(request(), note="me").give_back()
         run.retire()
         run.close()
@@ -151,7 +151,7 @@ def test_provider_gets_the_settings_it_has_parameters_for(tmp_path: Path, monkey
 
     monkeypatch.setattr("pytest_kina.testing.Asking", Asking, raising=False)
     chosen = settings(tmp_path, provider="pytest_kina.testing:Asking", offline="true", assets="/a", mirror="http://m")
-    run = Run(chosen, Ticket.new(chosen), worker="main")
+    run = Run(chosen, worker="main")
     with pytest.raises(ProviderUnavailableError, match="cannot run here: it only asks"):
         run.lease(request(), note="me")
     assert told == {"root": tmp_path, "offline": True, "mirror": "http://m", "assets": (Path("/a"),)}
