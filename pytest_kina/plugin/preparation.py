@@ -40,7 +40,8 @@ class Preparation:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Prepare every cluster that the selected tests need."""
-        specs = [spec for item in session.items if (wanted := self._asked.request(item)) for spec in wanted.specs]
+        running = [item for item in session.items if not _is_skipped(item)]
+        specs = [spec for item in running if (wanted := self._asked.request(item)) for spec in wanted.specs]
         if not specs or not _will_run(session):
             return
         if not self._silent:
@@ -125,6 +126,14 @@ def _writer(config: pytest.Config) -> Callable[[str], None]:
             reporter.write_line(line)
 
     return write
+
+
+def _is_skipped(item: pytest.Item) -> bool:
+    """Whether a mark says already now that the test will not run (``skipif`` with a string is decided later)."""
+    conditions = [
+        mark.kwargs.get("condition", mark.args[0] if mark.args else "") for mark in item.iter_markers("skipif")
+    ]
+    return item.get_closest_marker("skip") is not None or any(c for c in conditions if not isinstance(c, str))
 
 
 def _will_run(session: pytest.Session) -> bool:

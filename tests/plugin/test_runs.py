@@ -195,6 +195,28 @@ def test_failed_creation_is_explained_and_leaves_nothing(project: Project) -> No
     assert project.calls()["create"] <= 2
 
 
+@pytest.mark.parametrize(
+    "mark", ["skip(reason='later')", "skipif(True, reason='later')", "skipif(condition=1, reason='x')"]
+)
+def test_nothing_is_prepared_for_tests_that_are_skipped(project: Project, mark: str) -> None:
+    """A version that a matrix skips is not downloaded or built for nothing; the tests beside it get what they need."""
+    source = f"""
+        import pytest
+
+        @pytest.mark.{mark}
+        @pytest.mark.kina_cluster(version="1.34")
+        def test_skipped(kina_cluster): pass
+
+        @pytest.mark.skipif(False, reason="runs")
+        @pytest.mark.kina_cluster(version="1.35")
+        def test_runs(kina_cluster): pass
+    """
+    project.order()
+    project.write(test_a=source)
+    project.run().assert_outcomes(passed=1, skipped=1)
+    assert project.calls()["prepare"] == 1
+
+
 def test_slow_preparation_is_told(project: Project) -> None:
     """While a slow preparation runs, the terminal says who does what; xdist's controller says it for its workers."""
     project.order(delays={"prepare": 2.5})
