@@ -83,6 +83,8 @@ def _decide(root: Root, view: SlotView) -> tuple[Literal["keep", "delete", "noth
         return ("delete", "a directory without a record") if strays else ("nothing", "it is empty")
     if state == State.DOOMED:
         return "delete", seen.last_error or "it was left unfinished, or it was to be deleted"
+    if seen.kept:
+        return "keep", f"{seen.last_error}; `pytest-kina down {seen.cluster}` deletes it"
     if state == State.QUARANTINED:
         return "delete", f"one more try; it could not be deleted before: {seen.last_error}"
     return _decide_idle(root, view)

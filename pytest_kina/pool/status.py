@@ -14,7 +14,11 @@ from pytest_kina.pool.root import Root
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotStatus:
-    """One slot at one moment. ``state`` is EMPTY or a record's state, ``held`` whether somebody has the slot's lock."""
+    """One slot at one moment.
+
+    ``state`` is EMPTY or a record's state, ``held`` whether somebody has the slot's lock, ``kept`` whether the cluster
+    stays for a person.
+    """
 
     slot: int
     state: str
@@ -27,6 +31,7 @@ class SlotStatus:
     note: Note = field(default_factory=Note)
     idle_seconds: float = 0.0
     last_error: str = ""
+    kept: bool = False
 
     def sentence(self) -> str:
         """One line for a person: state, held or free, and who did what last."""
@@ -75,6 +80,7 @@ def _from_record(root: Root, number: int, record: Record, *, held: bool) -> Slot
         note=record.note,
         idle_seconds=0.0 if held else records.idle_seconds(root.slots, number, record),
         last_error=record.last_error,
+        kept=record.kept,
     )
 
 

@@ -423,6 +423,8 @@ SITUATIONS: dict[str, dict[str, Any]] = {
     "shared by the dead, too long": {"state": State.SHARED, "users": ("feed.1.00000000",), "idle_since": 1.0},
     "doomed": {"state": State.DOOMED},
     "quarantined": {"state": State.QUARANTINED, "attempts": 2},
+    "kept for a person": {"state": State.QUARANTINED, "kept": True, "last_error": "kept: test_it"},
+    "kept for a person, just now": {"state": State.DIRTY, "kept": True, "last_error": "kept: test_it"},
 }
 
 
