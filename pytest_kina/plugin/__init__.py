@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_kina import hookspecs
-from pytest_kina.errors import KinaError
+from pytest_kina.errors import KinaError, SettingsError, SpecError
 from pytest_kina.fixtures import (
     KEEPER,
     kina_artifacts,
@@ -106,12 +106,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def _settings(config: pytest.Config) -> Settings:
-    """The settings of this run. Raises :class:`KinaError`."""
+    """The settings of this run. Raises :class:`KinaError` that names all that is wrong with options and specs."""
     project = read_project(config.rootpath)
-    if project.spec or project.clusters:
-        _check_specs(project)
     flags = {option.name: config.getoption(option.key) for option in OPTIONS}
-    return resolve(flags=flags, environ=os.environ, project=project, ini=_ini(config), directory=config.rootpath)
+    wrong = _wrong_specs(project)
+    try:
+        found = resolve(flags=flags, environ=os.environ, project=project, ini=_ini(config), directory=config.rootpath)
+    except SettingsError as error:
+        raise SettingsError("\n".join([*wrong, str(error)])) from error
+    if wrong:
+        raise SettingsError("\n".join(wrong))
+    return found
 
 
 def _ini(config: pytest.Config) -> dict[str, tuple[str, str]]:
@@ -132,12 +137,19 @@ def _ini(config: pytest.Config) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _check_specs(project: Project) -> None:
-    """Check the default spec and the named specs. Raises :class:`SpecError` naming the table."""
+def _wrong_specs(project: Project) -> list[str]:
+    """What is wrong with the default spec and the named specs, each with its table."""
+    if not (project.spec or project.clusters):
+        return []
     from pytest_kina.marks import Defaults, check_keys, default_spec
 
-    place = project.path
-    check_keys(project.spec, f"[tool.kina] in {place}")
-    default_spec(Defaults(spec=project.spec))
-    for name, keys in project.clusters.items():
-        check_keys(keys, f"[tool.kina.clusters.{name}] in {place}")
+    tables = {"[tool.kina]": project.spec} | {f"[tool.kina.clusters.{n}]": keys for n, keys in project.clusters.items()}
+    problems = []
+    for table, keys in tables.items():
+        try:
+            check_keys(keys, f"{table} in {project.path}")
+            if keys is project.spec:
+                default_spec(Defaults(spec=keys))
+        except SpecError as error:
+            problems.append(str(error))
+    return problems

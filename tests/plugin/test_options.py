@@ -71,12 +71,21 @@ def test_unquoted_number_in_native_toml_is_explained(project: Project) -> None:
 def test_wrong_options_are_named_together(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wrong values from several sources are all named in one usage error."""
     monkeypatch.setenv("KINA_TTL", "soon")
-    project.pytester.makepyprojecttoml('[tool.kina]\nkeep = "some"\noffline = 2')
+    project.pytester.makepyprojecttoml(
+        '[tool.kina]\nkeep = "some"\noffline = 2\nprofile = 3\n[tool.kina.clusters.big]\nsimulated_nodes = "3"'
+    )
     project.write(test_a="def test_it(): pass")
     result = project.run("--kina-lease-timeout=0")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     message = "\n".join(result.errlines)
-    for place in ("KINA_TTL", "[tool.kina] keep in", "[tool.kina] offline in", "--kina-lease-timeout"):
+    for place in (
+        "KINA_TTL",
+        "[tool.kina] keep in",
+        "[tool.kina] offline in",
+        "[tool.kina] in",
+        "[tool.kina.clusters.big] in",
+        "--kina-lease-timeout",
+    ):
         assert place in message
 
 

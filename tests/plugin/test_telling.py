@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 
@@ -21,11 +20,11 @@ class FakeTime:
         return self.now
 
 
-def test_a_counter_that_never_rests_is_told_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_counter_that_never_rests_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step that changes many times a second is told after a second and every ten, with the time since it began."""
     clock, lines = FakeTime(), list[str]()
     monkeypatch.setattr(preparation, "time", clock)
-    teller = Teller(lambda: tmp_path, lines.append)
+    teller = Teller(lines.append)
     for tick in range(250):
         clock.now = 1000.0 + tick / 10
         teller._consider({"who": "gw0", "what": "compiling", "step": tick, "steps": 250, "at": clock.now})
@@ -36,11 +35,11 @@ def test_a_counter_that_never_rests_is_told_now_and_then(tmp_path: Path, monkeyp
     ]
 
 
-def test_each_new_thing_is_told_unless_it_is_over_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_new_thing_is_told_unless_it_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Something that takes less than a second is not worth a line; whoever waits for it has lines of its own."""
     clock, lines = FakeTime(), list[str]()
     monkeypatch.setattr(preparation, "time", clock)
-    teller = Teller(lambda: tmp_path, lines.append)
+    teller = Teller(lines.append)
     for seconds, who, what in [
         (0.0, "gw0", "unpacking"),
         (0.5, "gw0", "verifying"),
