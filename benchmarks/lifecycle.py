@@ -5,7 +5,7 @@ it with ``pytest-kina down``; the profiles take turns. One repetition before tha
 that the plugin itself records; memory is the proportional set size (``Pss`` of ``/proc/<pid>/smaps_rollup``), which
 counts shared pages once, so it exists on Linux only.
 
-    KINA_ASSETS=/path/to/binaries python benchmarks/lifecycle.py --repetitions 10 --record
+    KINA_ASSETS=/path/to/binaries python -m benchmarks.lifecycle --repetitions 10 --record
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recording import machine_line, markdown_table, publish, spread
+from benchmarks.recording import machine_line, markdown_table, publish, spread
 
 from pytest_kina.pool.actor import describe
 from pytest_kina.process import run_command

@@ -5,7 +5,7 @@ and which one comes first alternates. No other plugin is loaded, so that nothing
 needs: the figure is the worst case. Compiled modules are kept, as in any installation, in a directory of their own.
 The difference is taken pair by pair.
 
-    python benchmarks/plugin_overhead.py --repetitions 60 --record
+    python -m benchmarks.plugin_overhead --repetitions 60 --record
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from recording import machine_line, markdown_table, publish, spread
+from benchmarks.recording import machine_line, markdown_table, publish, spread
 
 from pytest_kina.process import run_command
 

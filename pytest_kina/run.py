@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kina.errors import KinaError, ProviderUnavailableError
-from pytest_kina.settings import Settings
+from pytest_kina.settings import AUTO, Settings
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster, Kubectl
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
     from pytest_kina.providers import Provider
     from pytest_kina.spec import ClusterSpec
     from pytest_kina.timing import TimingEvent, TimingRecorder
-
-AUTO = "embedded"
-"""What the provider ``auto`` means on every platform so far."""
-
-NOT_TAKEN = {"kina": "this version cannot drive it yet"}
-"""Candidates of ``auto`` that come before :data:`AUTO`, and why they are not taken."""
 
 _TIDY_SECONDS = 2.0
 

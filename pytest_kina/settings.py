@@ -25,6 +25,12 @@ SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates
 DEFAULT_VERSION = "1.36"
 """The Kubernetes version of a cluster spec that names none."""
 
+AUTO = "embedded"
+"""What the provider ``auto`` means on every platform so far."""
+
+NOT_TAKEN = {"kina": "this version cannot drive it yet"}
+"""Candidates of ``auto`` that come before :data:`AUTO`, and why they are not taken."""
+
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")

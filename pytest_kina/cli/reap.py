@@ -20,8 +20,7 @@ from pytest_kina.pool.actor import clusters_of
 from pytest_kina.pool.locks import is_alive
 from pytest_kina.pool.records import State
 from pytest_kina.providers import Provider, find
-from pytest_kina.run import AUTO
-from pytest_kina.settings import Settings
+from pytest_kina.settings import AUTO, Settings
 
 HELP = "tidy the pool, and explain each decision"
 

@@ -10,7 +10,6 @@ import pytest
 from pytest_kina import hookspecs
 from pytest_kina.errors import KinaError, SettingsError, SpecError
 from pytest_kina.fixtures import (
-    KEEPER,
     kina_artifacts,
     kina_client,
     kina_cluster,
@@ -20,14 +19,9 @@ from pytest_kina.fixtures import (
     kina_namespace,
     kina_timings,
 )
-from pytest_kina.plugin.asked import Asked
-from pytest_kina.plugin.collection import Collection
 from pytest_kina.plugin.header import existing_lines, header_lines
-from pytest_kina.plugin.keeper import Keeper
-from pytest_kina.plugin.preparation import Preparation
-from pytest_kina.plugin.xdist import XdistHooks, given_ticket, is_controller, is_worker, role
-from pytest_kina.plugin_timings import TimingPlugin
-from pytest_kina.run import Run
+from pytest_kina.plugin.lobby import Lobby
+from pytest_kina.plugin.xdist import distributes, is_controller
 from pytest_kina.settings import OPTIONS, Project, Settings, read_project, resolve
 
 __all__ = [
@@ -40,6 +34,8 @@ __all__ = [
     "kina_namespace",
     "kina_timings",
 ]
+
+LOBBY: pytest.StashKey[Lobby] = pytest.StashKey()
 
 MARK = (
     "kina_cluster(name=None, *, version, versions, provider, profile, simulated_nodes, feature_gates, "
@@ -71,35 +67,21 @@ def pytest_cmdline_main(config: pytest.Config) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the settings, and register what does the work."""
+    """Read the settings, and register what waits for the first test that needs a cluster."""
     config.addinivalue_line("markers", MARK)
     try:
         settings = _settings(config)
     except KinaError as error:
         raise pytest.UsageError(str(error)) from error
-    run = Run(settings, worker=role(config), ticket=given_ticket(config))
-    asked = Asked(settings.project)
-    keeper = Keeper(config, run, asked)
-    config.stash[KEEPER] = keeper
-    parts: dict[str, object] = {
-        "kina-collection": Collection(run, asked),
-        "kina-preparation": Preparation(config, run, asked),
-        "kina-keeper": keeper,
-        "kina-timings": TimingPlugin(
-            recorder=lambda: run.recorder,
-            run_directory=lambda: run.directory if run.used else None,
-            bench_json=settings.bench_json,
-        ),
-    }
-    if config.pluginmanager.hasplugin("xdist") and not is_worker(config):
-        parts["kina-xdist"] = XdistHooks(run)
-    for name, part in parts.items():
-        config.pluginmanager.register(part, name)
+    lobby = config.stash[LOBBY] = Lobby(config, settings)
+    config.pluginmanager.register(lobby, "kina-lobby")
+    if settings.plan or settings.bench_json or distributes(config):
+        lobby.enter()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say where clusters come from."""
-    settings = config.stash[KEEPER].run.settings
+    settings = config.stash[LOBBY].settings
     # Who distributes tests never learns which of them need clusters; others tell what is there after collection.
     existing = existing_lines(settings) if is_controller(config) else []
     return header_lines(settings, verbose=config.get_verbosity() > 0) + existing

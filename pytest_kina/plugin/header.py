@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_kina.run import AUTO, NOT_TAKEN
-from pytest_kina.settings import DEFAULT_VERSION, OPTIONS, Settings
+from pytest_kina.settings import AUTO, DEFAULT_VERSION, NOT_TAKEN, OPTIONS, Settings
 
 
 def header_lines(settings: Settings, *, verbose: bool) -> list[str]:

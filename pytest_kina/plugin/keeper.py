@@ -13,13 +13,13 @@ import pytest
 
 from pytest_kina import fixtures
 from pytest_kina.plugin.asked import Asked
+from pytest_kina.plugin.lobby import OURS, Lobby
 from pytest_kina.run import Loan, Run, Timings, slug
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster, Namespace
     from pytest_kina.plugin.courtesy import Courtesy
 
-_FIXTURE = "kina_cluster"
 _EVIDENCE_BYTES = 20_000
 _KEPT = "kina_kept"
 _failed = pytest.StashKey[bool]()
@@ -48,13 +48,12 @@ class _Held:
 class Keeper:
     """The hooks and methods around the one loan of this process."""
 
-    def __init__(self, config: pytest.Config, run: Run, asked: Asked) -> None:
+    def __init__(self, lobby: Lobby, run: Run, asked: Asked) -> None:
         self.run = run
-        self._config = config
+        self._lobby = lobby
+        self._config = lobby.config
         self._asked = asked
-        self._item: pytest.Item | None = None
         self._held: _Held | None = None
-        self._setting_up: tuple[pytest.FixtureDef[Any], pytest.FixtureRequest] | None = None
         self._courtesy: Courtesy | None = None
         self._places_kept: list[str] = []
 
@@ -66,11 +65,12 @@ class Keeper:
     @contextmanager
     def lend(self, parameter: Any) -> Iterator[Loan]:
         """Lease what ``parameter`` says; without one, what the running test's marks say, for this test only."""
-        assert self._item is not None, "fixtures are set up for a test"
-        assert self._setting_up is not None, "we have seen the fixture's set-up"
-        wanted = self._asked.resolve(self._item, parameter)
-        fixture, request = self._setting_up
-        loan = self.run.lease(wanted, note=f"{self._item.nodeid}")
+        item = self._lobby.item
+        assert item is not None, "fixtures are set up for a test"
+        assert self._lobby.setting_up is not None, "the lobby has seen the fixture's set-up"
+        fixture, request = self._lobby.setting_up
+        wanted = self._asked.resolve(item, parameter)
+        loan = self.run.lease(wanted, note=item.nodeid)
         for_test = parameter is None or not (wanted.shared or wanted.scope == "module")
         self._held = _Held(loan=loan, fixture=fixture, request=request, for_test=for_test, names=set())
         try:
@@ -108,7 +108,6 @@ class Keeper:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Give a lease back before a test that does not need it, when somebody else could use it."""
-        self._item = item
         if (held := self._held) is None:
             return
         if self._courtesy and self._courtesy.gave_back:
@@ -132,16 +131,12 @@ class Keeper:
                 self._finish(held)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> Generator[None, object, object]:
-        """Note which fixture holds the loan, and which outlive a test and depend on it."""
-        if fixturedef.argname == _FIXTURE:
-            self._setting_up = (fixturedef, request)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """Note which fixtures depend on the loan and outlive a test."""
         value = yield
         if (held := self._held) is not None and fixturedef.scope != "function":
             ours = fixturedef.func.__module__ == fixtures.__name__
-            if not ours and {_FIXTURE, *_OURS, *held.names} & set(fixturedef.argnames):
+            if not ours and {*OURS, *held.names} & set(fixturedef.argnames):
                 held.names.add(fixturedef.argname)
         return value
 
@@ -228,6 +223,3 @@ class Keeper:
     def _keeps(self, item: pytest.Item) -> bool:
         keep = self.run.settings.keep
         return keep == "always" or (keep == "failed" and item.stash.get(_failed, False))
-
-
-_OURS = frozenset(name for name in vars(fixtures) if name.startswith("kina_"))

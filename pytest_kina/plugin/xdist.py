@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_kina.run import Run, Ticket
+if TYPE_CHECKING:  # every pytest run loads this module
+    from pytest_kina.run import Run, Ticket
 
 _INPUT = "kina"
 _REFUSAL = "kina_refusal"
@@ -22,6 +22,8 @@ class XdistHooks:
 
     def pytest_configure_node(self, node: Any) -> None:
         """Hand the ticket to an xdist worker, also to one that replaces another."""
+        from dataclasses import asdict
+
         node.workerinput[_INPUT] = asdict(self._run.ticket)
 
     def pytest_xdist_node_collection_finished(self) -> None:
@@ -55,6 +57,11 @@ def is_controller(config: pytest.Config) -> bool:
     return config.pluginmanager.hasplugin("dsession")
 
 
+def distributes(config: pytest.Config) -> bool:
+    """Like :func:`is_controller`, at the time when pytest is configured and xdist has not yet begun."""
+    return not is_worker(config) and config.getoption("dist", "no") != "no"
+
+
 def role(config: pytest.Config) -> str:
     """The name of this process in records and timings: ``gw0``, …, or ``main``."""
     return str(config.workerinput["workerid"]) if is_worker(config) else "main"  # type: ignore[attr-defined]
@@ -62,5 +69,7 @@ def role(config: pytest.Config) -> str:
 
 def given_ticket(config: pytest.Config) -> Ticket | None:
     """The run's ticket from the controller in an xdist worker; None elsewhere."""
+    from pytest_kina.run import Ticket
+
     given = config.workerinput.get(_INPUT) if is_worker(config) else None  # type: ignore[attr-defined]
     return Ticket(**given) if given else None
