@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.recording import machine_line, markdown_table, publish, spread
-
 from pytest_kina.pool.actor import describe
 from pytest_kina.process import run_command
 from pytest_kina.report.runs import spooled

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.recording import machine_line, markdown_table, publish, spread
-
 from pytest_kina.process import run_command
 
 GOAL_MS = 15.0
