@@ -1,4 +1,4 @@
-"""The gate: does this run's performance stand up to its budgets and to the runs before it?
+"""The gate tells whether a run's performance stands up to its budgets and to the runs before it.
 
 Pure functions over documents, history files and numbers. It knows neither pytest nor pool, providers or locks, so
 the command line, the plugin and other people's programs call the same code. All times are seconds.
@@ -31,7 +31,7 @@ Signatures::
                    accept(store: Path, machine: str, series: str, reason: str) -> Path           raises StateError
                    History(machine, runs: tuple[StoredRun, ...], epochs, problems: tuple[str, ...],
                        others: tuple[str, ...])    others: machine keys in the store that are not this one
-                   history.baseline(series: SeriesSamples, window: int) -> tuple[StoredSeries, ...]
+                   history.baseline(series: SeriesSamples, window: int) -> tuple[SeriesSamples, ...]
     rules          Rules(samples=5, window=10, enforce=5, ratio=1.20, require_baseline=False,
                        budgets: Mapping[str, Mapping[str, float]] = BUDGETS)    budgets[provider][phase], "" = others
     verdicts       Verdict(series, phase, provider, name: Name, fails: bool, reason: str, warnings: tuple[str, ...],
@@ -59,3 +59,44 @@ caller that knows adds it), ``kina.failures``.
 A *candidate* is a verdict that fails and has been measured once. What could not be measured again keeps failing, and
 its reason says so. ``kina.events`` is not kept in stored files.
 """
+
+from __future__ import annotations
+
+from pytest_kina.gate.confirming import confirm
+from pytest_kina.gate.history import Epoch, History, StoredRun, accept, load, save
+from pytest_kina.gate.judging import judge, short
+from pytest_kina.gate.measurements import Measurements, SeriesSamples, measured, merge, read_document
+from pytest_kina.gate.promotion import Promotion, on_default_branch, promotion
+from pytest_kina.gate.rules import BUDGETS, Rules
+from pytest_kina.gate.text import lines, outcome
+from pytest_kina.gate.verdicts import Judgement, Mode, Name, Numbers, Verdict, exit_code
+
+__all__ = [
+    "BUDGETS",
+    "Epoch",
+    "History",
+    "Judgement",
+    "Measurements",
+    "Mode",
+    "Name",
+    "Numbers",
+    "Promotion",
+    "Rules",
+    "SeriesSamples",
+    "StoredRun",
+    "Verdict",
+    "accept",
+    "confirm",
+    "exit_code",
+    "judge",
+    "lines",
+    "load",
+    "measured",
+    "merge",
+    "on_default_branch",
+    "outcome",
+    "promotion",
+    "read_document",
+    "save",
+    "short",
+]

@@ -16,6 +16,7 @@ from pytest_kina import __version__
 from pytest_kina.errors import SettingsError
 from pytest_kina.files import write_atomic
 from pytest_kina.report.machine import commit_info, machine_info, memory_bytes
+from pytest_kina.report.machine_key import machine_key
 from pytest_kina.report.merge import plain
 from pytest_kina.report.series import VERSION, Series, comparable
 from pytest_kina.report.stats import describe
@@ -61,6 +62,7 @@ def document(timings: RunTimings, project: Path) -> dict[str, Any]:
             "incomplete": list(timings.incomplete),
             "series_version": VERSION,
             "memory_bytes": memory_bytes(),
+            "machine_key": machine_key(os.environ),
             "failures": {one.key.fullname: one.failures for one in series if one.failures},
             "events": plain(timings.events),
         },
