@@ -152,18 +152,27 @@ class Components:
     def kill(self) -> bool:
         """SIGKILL all, the latest started first (so that none complains about another), and reap them.
 
-        False when one could not be reaped in time.
+        What they have started is ours by then, and ends, too. False when one could not be reaped in time.
         """
         deadline = time.monotonic() + _REAP_SECONDS
-        mine = [pid for pid, (component, _) in self._running.items() if component]
-        for pid in reversed(mine):
-            os.kill(pid, signal.SIGKILL)
-        while any(pid in self._running for pid in mine):
+        while mine := [pid for pid, (component, _) in self._running.items() if component] + self._orphans():
+            for pid in reversed(mine):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.001)
             self.reap()
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.001)
         return True
+
+    def _orphans(self) -> list[int]:
+        """Children that others started: those in our session, where the idle helper and what it starts are not."""
+        try:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text(encoding="ascii").split()
+        except OSError:
+            return []
+        others = {int(pid) for pid in children} - self._running.keys()
+        return [pid for pid in others if os.getsid(pid) == os.getsid(0)]
 
 
 class Lifeline:

@@ -49,11 +49,9 @@ def kina_kubeconfig(kina_cluster: Cluster) -> Path:
 
 
 @pytest.fixture(scope="session")
-def kina_kubectl(kina_cluster: Cluster) -> Kubectl:
+def kina_kubectl(request: pytest.FixtureRequest, kina_cluster: Cluster) -> Kubectl:
     """``kubectl`` for ``kina_cluster``: arguments in, text or JSON out."""
-    from pytest_kina.cluster import Kubectl
-
-    return Kubectl(kina_cluster)
+    return request.config.stash[KEEPER].run.kubectl(kina_cluster)
 
 
 @pytest.fixture

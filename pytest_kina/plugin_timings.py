@@ -124,20 +124,28 @@ class TimingPlugin:
                 terminalreporter.write_line(line)
 
     def _finish(self, session: pytest.Session) -> None:
-        from pytest_kina.report import runs  # what only the end needs is not paid for when the plugin loads
-        from pytest_kina.report.summary import RunTimings
-
         directory = self._run_directory()
-        timings = RunTimings(run=directory.name if directory else "", events=(), incomplete=tuple(self._incomplete))
-        if directory is not None:
-            self._ledger.add(runs.spooled(directory))
-            timings = replace(timings, late=runs.late(directory))
-        timings = replace(timings, events=self._ledger.events)
+        if directory is None and self._bench_json is None and not self._ledger.events:
+            return
+        timings = self._timings(directory)
         self._lines = _shown(timings)
         if directory is not None and directory.is_dir():
             self._keep(directory, timings)
         if self._bench_json is not None:
             self._write_benchmarks(self._bench_json, timings, session)
+
+    def _timings(self, directory: Path | None) -> RunTimings:
+        from pytest_kina.report import runs  # what only runs with clusters need is not paid for by the others
+        from pytest_kina.report.summary import RunTimings
+
+        if directory is not None:
+            self._ledger.add(runs.spooled(directory))
+        return RunTimings(
+            run=directory.name if directory else "",
+            events=self._ledger.events,
+            late=runs.late(directory) if directory else (),
+            incomplete=tuple(self._incomplete),
+        )
 
     def _keep(self, directory: Path, timings: RunTimings) -> None:
         from pytest_kina.report import runs

@@ -17,7 +17,7 @@ from pytest_kina.errors import KinaError, ProviderUnavailableError
 from pytest_kina.settings import Settings
 
 if TYPE_CHECKING:
-    from pytest_kina.cluster import Cluster
+    from pytest_kina.cluster import Cluster, Kubectl
     from pytest_kina.marks import ClusterRequest
     from pytest_kina.pool import Lease, Pool, Want
     from pytest_kina.providers import Provider
@@ -142,6 +142,20 @@ class Run:
                 lease.release()
             raise
         return Loan(request=request, leases=leases, clusters=clusters)
+
+    def kubectl(self, cluster: Cluster) -> Kubectl:
+        """``kubectl`` for a leased cluster: from the assets or the store, else what it finds itself."""
+        from pytest_kina.binaries import obtain
+        from pytest_kina.cluster import Kubectl
+        from pytest_kina.errors import BinaryError
+        from pytest_kina.progress import silent
+
+        root, assets = Path(self.ticket.root), self.settings.assets
+        try:
+            found = obtain(cluster.version, ["kubectl"], root=root, offline=True, explicit=assets, progress=silent)
+        except BinaryError:
+            return Kubectl(cluster)
+        return Kubectl(cluster, found.paths["kubectl"])
 
     def retire(self) -> None:
         """At the end of a run that keeps nothing (TTL 0): delete what its processes left behind. Raises nothing new."""

@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.assets import Obtaining
+
 _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have the real binaries before the tests that run them."""
+    config.pluginmanager.register(Obtaining(), "real-binaries")
+
+
+@pytest.fixture(scope="session")
+def assets() -> str:
+    """The directories of the real binaries, as ``KINA_ASSETS`` names them."""
+    return os.environ["KINA_ASSETS"]
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from pytest_kina.binaries.obtaining import Assets, obtain
 from pytest_kina.binaries.releases import DEFAULT_COMPONENTS, FAMILY_OF, Version, current_targets, known, want
 from pytest_kina.binaries.store import Entry, Store
 from pytest_kina.errors import BinaryError, KinaError
+from pytest_kina.settings import Settings
 from pytest_kina.spec import DEFAULT_VERSION
 
 _SAY_AGAIN = 10.0
@@ -51,10 +52,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     prune.add_argument("--dry-run", action="store_true", help="only say what would be removed")
 
 
-def run(arguments: argparse.Namespace, root: Path) -> int:
-    """Carry out a parsed ``binaries`` command in the store below ``root``; returns the exit code."""
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Carry out a parsed ``binaries`` command; returns the exit code.
+
+    What the command line does not say (directories, mirror, offline) is as in ``settings``, whose root has the store.
+    """
     try:
-        document, text = _ACTIONS[arguments.action](arguments, root)
+        document, text = _ACTIONS[arguments.action](arguments, settings)
     except (KinaError, OSError) as error:
         if arguments.json:
             sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
@@ -80,42 +84,42 @@ class _Told:
             sys.stderr.flush()
 
 
-def _list(_arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
-    store = Store(root, platforms.current())
+def _list(_arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
+    store = Store(settings.root, platforms.current())
     rows = [_described(store, directory) for directory in store.directories()]
     document = {"directory": str(store.directory), "entries": rows, "known": {k: str(v) for k, v in known().items()}}
     lines = [f"{row['name']:44} {row['size'] / 2**20:7.1f} MiB  {row['state']}  {row['source']}" for row in rows]
     return document, "\n".join(lines) or f"{store.directory} is empty; `pytest-kina binaries get` fills it"
 
 
-def _get(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
+def _get(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
     components = arguments.components or DEFAULT_COMPONENTS
     assets = obtain(
         arguments.version,
         components,
-        root=root,
-        offline=arguments.offline,
-        explicit=arguments.assets,
-        mirror=arguments.mirror,
+        root=settings.root,
+        offline=arguments.offline or settings.offline,
+        explicit=arguments.assets or settings.assets,
+        mirror=arguments.mirror or settings.mirror,
         progress=_Told(),
     )
     return _assets(assets)
 
 
-def _path(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
+def _path(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
     assets = obtain(
         arguments.version,
         [arguments.component],
-        root=root,
+        root=settings.root,
         offline=True,
-        explicit=arguments.assets,
+        explicit=arguments.assets or settings.assets,
         progress=_Told(),
     )
     return _assets(assets)[0], str(assets.paths[arguments.component])
 
 
-def _bundle(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
-    store = Store(root, platforms.current())
+def _bundle(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
+    store = Store(settings.root, platforms.current())
     entries = [entry for version in arguments.versions or [DEFAULT_VERSION] for entry in _entries(store, version)]
     unique = list({entry.name: entry for entry in entries}.values())
     archives.bundle(unique, arguments.output)
@@ -123,14 +127,14 @@ def _bundle(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
     return {"file": str(arguments.output), "entries": names}, f"{arguments.output}: {', '.join(names)}"
 
 
-def _import(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
-    entries = archives.import_bundle(arguments.file, Store(root, platforms.current()), _Told())
+def _import(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
+    entries = archives.import_bundle(arguments.file, Store(settings.root, platforms.current()), _Told())
     names = [entry.name for entry in entries]
     return {"entries": names}, "\n".join(names)
 
 
-def _prune(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
-    store = Store(root, platforms.current())
+def _prune(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
+    store = Store(settings.root, platforms.current())
     doomed = [path for path in store.directories() if arguments.all or not _keep(store, path)]
     doomed += store.toolchains() if arguments.all else []
     if not arguments.dry_run:
@@ -142,7 +146,7 @@ def _prune(arguments: argparse.Namespace, root: Path) -> tuple[Any, str]:
     return {"removed": names, "dry_run": arguments.dry_run}, "\n".join(names) or "nothing to remove"
 
 
-_ACTIONS: dict[str, Callable[[argparse.Namespace, Path], tuple[Any, str]]] = {
+_ACTIONS: dict[str, Callable[[argparse.Namespace, Settings], tuple[Any, str]]] = {
     "list": _list,
     "get": _get,
     "path": _path,

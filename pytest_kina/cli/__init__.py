@@ -62,7 +62,8 @@ def _run(chosen: argparse.Namespace) -> int:
     from pytest_kina.binaries import commands as binaries
     from pytest_kina.pool import open_root
 
-    return binaries.run(chosen, open_root(settings.root).path)
+    open_root(settings.root)
+    return binaries.run(chosen, settings)
 
 
 def _settings(chosen: argparse.Namespace) -> Settings:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pytest_kina.pool import Root, default_size, open_root
 from pytest_kina.pool.actor import Actor
 from pytest_kina.providers import Provider
-from pytest_kina.report.runs import HELPER
+from pytest_kina.report.runs import COMMAND
 from pytest_kina.settings import Settings
 from pytest_kina.timing import TimingRecorder
 
@@ -48,7 +48,7 @@ def acting(settings: Settings, root: Root, providers: dict[str, Provider] | None
             size=size_of(settings),
             ttl=settings.ttl,
             start_timeout=settings.start_timeout,
-            recorder=TimingRecorder(run=run, worker=HELPER, spool=directory / f"{HELPER}.jsonl"),
+            recorder=TimingRecorder(run=run, worker=COMMAND, spool=directory / f"{COMMAND}.jsonl"),
             providers=providers or {},
         )
     finally:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from pytest_kina.cli.acting import acting, opened, size_of
 from pytest_kina.cli.output import say, say_json
-from pytest_kina.cli.view import SlotView, views
+from pytest_kina.cli.view import SlotView, holder, views
 from pytest_kina.errors import StateError
 from pytest_kina.pool.actor import Actor, SlotUnusable
 from pytest_kina.pool.records import Record, State
@@ -49,14 +49,14 @@ def delete(actor: Actor, slot: SlotView) -> str | None:
     """Delete the cluster of one slot; None when it is gone, else why it is not."""
     held = HeldSlot.take(actor, slot.status.slot)
     if held is None:
-        return f"in use: {slot.who() or 'its lock is held'}"
+        return f"in use: {holder(actor.root, slot.status.slot)}"
     with closing(held):
         try:
             record = held.look()
             if record is None or record.cluster != slot.status.cluster:
                 return None
             if held.live_users(record):
-                return f"in use: {slot.who()}"
+                return f"in use: {holder(actor.root, slot.status.slot)}"
             return _deleted(held, record)
         except SlotUnusable as error:
             return str(error)

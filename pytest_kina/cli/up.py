@@ -14,7 +14,7 @@ from typing import Any
 
 from pytest_kina.cli.acting import acting, options_of
 from pytest_kina.cli.output import Teller, age, say, say_json
-from pytest_kina.cli.view import table, views
+from pytest_kina.cli.view import nodes, table, views
 from pytest_kina.errors import PoolTimeoutError, ProviderUnavailableError, SettingsError
 from pytest_kina.marks import Defaults, requests
 from pytest_kina.pool import Want, open_root, records
@@ -162,7 +162,7 @@ def _about(made: Warm, want: Want, actor: Actor) -> dict[str, Any]:
 
 def _say(about: dict[str, Any]) -> None:
     how = "made" if about["start"] == "fresh" else "found"
-    what = f"{about['provider']}, Kubernetes {about['kubernetes']}, {about['profile']}, {about['nodes']} nodes"
+    what = f"{about['provider']}, Kubernetes {about['kubernetes']}, {about['profile']}, {nodes(about['nodes'])}"
     say(
         [
             f"{how} {about['cluster']}: {what}",

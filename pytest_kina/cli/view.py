@@ -76,6 +76,14 @@ def views(root: Root, size: int) -> list[SlotView]:
     return [_view(root, seen) for seen in status(root, size)]
 
 
+def holder(root: Root, slot: int) -> str:
+    """Who uses a slot now, as far as its record says so."""
+    for view in views(root, 0):
+        if view.status.slot == slot and view.status.note.doing != "idle":
+            return view.who()
+    return "somebody else has just locked it"
+
+
 def _view(root: Root, seen: SlotStatus) -> SlotView:
     record = records.peek(root.slots, seen.slot)
     return SlotView(
@@ -92,9 +100,14 @@ def table(slots: Sequence[SlotView]) -> list[str]:
     return columns(rows) + ([""] * bool(errors)) + errors
 
 
+def nodes(number: int) -> str:
+    """``1 node``, ``3 nodes``."""
+    return f"{number} node{'' if number == 1 else 's'}"
+
+
 def _row(slot: SlotView) -> tuple[str, ...]:
     seen, about = slot.status, slot.description
-    what = f"{about.kubernetes} {about.spec.profile}, {about.spec.simulated_nodes} nodes" if about else ""
+    what = f"{about.kubernetes} {about.spec.profile}, {nodes(about.spec.simulated_nodes)}" if about else ""
     idle = age(seen.idle_seconds) if seen.cluster and not seen.held and not seen.users else ""
     ttl = age(slot.ttl) if seen.cluster else ""
     who = slot.who() + (f"; shared by {len(seen.users)}" if seen.users else "")

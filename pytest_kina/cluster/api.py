@@ -20,6 +20,8 @@ CONNECT_TIMEOUT = 5.0
 """Seconds until a server that does not take the connection counts as dead."""
 READ_TIMEOUT = 60.0
 """Seconds that an ordinary answer may take; the API server itself gives up after as many."""
+HASTY_TIMEOUT = 5.0
+"""Seconds for what only explains a failure: whose cause may be a server that hangs."""
 
 Query = Sequence[tuple[str, str]]
 
@@ -48,12 +50,14 @@ class Api:
         body: Any = None,
         content_type: str = "application/json",
         accept: str = "application/json",
+        timeout: float = READ_TIMEOUT,
     ) -> Any:
         """The answer to one request: JSON types, or text where the server sent something else.
 
+        ``timeout`` is in seconds, for the answer once there is a connection.
         Raises :class:`~pytest_kina.errors.ApiError` or one of its kinds.
         """
-        response = self._send(method, path, call, query, body, content_type, accept, READ_TIMEOUT)
+        response = self._send(method, path, call, query, body, content_type, accept, timeout)
         text = response.data.decode(errors="replace")
         return json.loads(text) if "json" in response.headers.get("Content-Type", "") else text
 

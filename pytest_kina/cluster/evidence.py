@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_kina.cluster.explanations import event_line, event_time, pod_line
+from pytest_kina.cluster.explanations import event_line, event_time, pod_line, read_all
 
 if TYPE_CHECKING:
     from pytest_kina.cluster.cluster import Cluster
@@ -62,12 +62,12 @@ def _part(title: str, content: Callable[[], Iterable[str]]) -> str:
 
 
 def _events(cluster: Cluster, namespace: str | None) -> list[str]:
-    events = cluster.list("events", namespace=namespace, api_version="v1")
+    events = read_all(cluster.connection.api, "events", namespace)
     return [event_line(event) for event in sorted(events, key=event_time)[-_EVENTS:]]
 
 
 def _pods(cluster: Cluster, namespace: str | None) -> list[str]:
-    pods = cluster.list("pods", namespace=namespace, api_version="v1")
+    pods = read_all(cluster.connection.api, "pods", namespace)
     unready_first = sorted(pods, key=lambda pod: pod.get("status", {}).get("phase") in {"Running", "Succeeded"})
     more = [f"... and {len(pods) - _PODS} more"] if len(pods) > _PODS else []
     return [pod_line(pod) for pod in unready_first[:_PODS]] + more

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_kina.cluster.api import Api
+from pytest_kina.cluster.api import HASTY_TIMEOUT, Api
 from pytest_kina.cluster.watching import Target
 from pytest_kina.errors import ApiError
 
@@ -23,6 +23,14 @@ def explain(api: Api, target: Target, items: Sequence[dict[str, Any]]) -> str:
     parts = [_object(api, item) for item in items[:_OBJECTS]]
     more = [f"... and {len(items) - _OBJECTS} more"] if len(items) > _OBJECTS else []
     return "\n".join(parts + more)
+
+
+def read_all(api: Api, plural: str, namespace: str | None) -> list[dict[str, Any]]:
+    """All pods or events of a namespace, or of all. Does not wait long. Raises ApiError."""
+    scope = f"namespaces/{namespace}/" if namespace else ""
+    call = api.call("list", plural, namespace)
+    answer = api.request("GET", f"/api/v1/{scope}{plural}", call, timeout=HASTY_TIMEOUT)
+    return list(answer["items"])
 
 
 def event_line(event: dict[str, Any]) -> str:
@@ -78,10 +86,9 @@ def _pods(api: Api, item: dict[str, Any]) -> list[dict[str, Any]]:
     if not namespace or item.get("kind") == "Pod":
         return []
     try:
-        found = api.request("GET", f"/api/v1/namespaces/{namespace}/pods", api.call("list", "pods", namespace))
+        return [pod for pod in read_all(api, "pods", namespace) if _is_below(pod, item)]
     except ApiError:
         return []
-    return [pod for pod in found["items"] if _is_below(pod, item)]
 
 
 def _is_below(pod: dict[str, Any], item: dict[str, Any]) -> bool:
@@ -98,10 +105,9 @@ def _events(api: Api, items: Sequence[dict[str, Any]]) -> list[str]:
     namespace = items[0]["metadata"].get("namespace") or "default"
     names = {(item.get("kind") or "Pod", item["metadata"]["name"]) for item in items}
     try:
-        answer = api.request("GET", f"/api/v1/namespaces/{namespace}/events", api.call("list", "events", namespace))
+        about = [event for event in read_all(api, "events", namespace) if _about(event) in names]
     except ApiError as error:
         return [f"  events could not be read: {error.message}"]
-    about = [event for event in answer["items"] if _about(event) in names]
     latest = sorted(about, key=event_time)[-_EVENTS:]
     return [f"  event {event_line(event)}" for event in latest] or ["  no events"]
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_kina.cluster import kubeconfig
+from pytest_kina.cluster.waits import wait_for
+from pytest_kina.cluster.watching import Target
 from pytest_kina.errors import ApiError, KinaError
 from pytest_kina.files import write_atomic
 from pytest_kina.waiting import Deadline, wait_until
@@ -72,9 +74,7 @@ def _roles(admin: Connection, role: Role) -> Sequence[Role]:
 def _bind(admin: Connection, user: str, role: Role, namespace: str | None) -> Sequence[Mapping[str, Any]]:
     """Make the binding (and the role, for own rules); returns the rules that it grants."""
     if isinstance(role, str):
-        cluster_role = admin.discovery.find(f"clusterroles.{_RBAC}")
-        call = admin.api.call("get", f"clusterroles/{role}")
-        rules = admin.api.request("GET", cluster_role.path(None, role), call).get("rules") or ()
+        rules = _rules(admin, role)
         reference = {"kind": "ClusterRole", "name": role}
     else:
         rules = role
@@ -87,6 +87,15 @@ def _bind(admin: Connection, user: str, role: Role, namespace: str | None) -> Se
     name = f"pytest-kina-{_digest(user, reference['name'])}"
     _put(admin, "RoleBinding" if namespace else "ClusterRoleBinding", name, namespace, binding)
     return rules
+
+
+def _rules(admin: Connection, name: str) -> Sequence[Mapping[str, Any]]:
+    """The rules of a ClusterRole; those of a new aggregated one are there once its controller has been."""
+    target = Target(kind=admin.discovery.find(f"clusterroles.{_RBAC}"), name=name)
+    found = admin.api.request("GET", target.kind.path(None, name), admin.api.call("get", target.subject))
+    if admin.traits.controllers and found.get("aggregationRule") and not found.get("rules"):
+        found = wait_for(admin.api, target, until=lambda role: role["rules"], deadline=Deadline(_EFFECT_TIMEOUT))
+    return found.get("rules") or ()
 
 
 def _put(admin: Connection, kind: str, name: str, namespace: str | None, content: Mapping[str, Any]) -> None:

@@ -29,16 +29,14 @@ class Goal:
         if self.deleted:
             return "be deleted"
         if self.until is not None:
-            return f"satisfy {getattr(self.until, '__name__', 'the function')}"
+            name = getattr(self.until, "__name__", "<lambda>")
+            return f"satisfy {'the function' if name == '<lambda>' else name}"
         return "exist" if self.exists else f"be {self.condition or 'ready'}"
 
     def reached(self, item: dict[str, Any]) -> bool:
-        """True when ``item`` is as wanted. A key that ``until`` does not find is not there *yet*."""
+        """True when ``item`` is as wanted. Raises what ``until`` raises."""
         if self.until is not None:
-            try:
-                return bool(self.until(item))
-            except (LookupError, TypeError):
-                return False
+            return bool(self.until(item))
         if self.condition is not None:
             return conditions.has_condition(item, self.condition)
         return self.exists or conditions.is_ready(item)
@@ -57,16 +55,27 @@ class _Tally:
     single: bool
     reached: set[Key] = field(default_factory=set)
     first: dict[Key, str] | None = None
+    trouble: str = ""
 
     def done(self, view: View) -> bool:
         if self.goal.deleted:
             return self._gone(view)
         for key in view.touched:
             item = view.objects.get(key)
-            (self.reached.add if item and self.goal.reached(item) else self.reached.discard)(key)
+            (self.reached.add if item and self._judge(item) else self.reached.discard)(key)
         if self.count is not None:
             return len(self.reached) == self.count
         return bool(view.objects) and len(self.reached) == len(view.objects)
+
+    def _judge(self, item: dict[str, Any]) -> bool:
+        """A key that ``until`` does not find is not there *yet*; the message at the time-out has the last error."""
+        try:
+            return self.goal.reached(item)
+        except (LookupError, TypeError) as error:
+            if self.goal.until is None:
+                raise
+            self.trouble = f"; the function raised {error!r} last"
+            return False
 
     def _gone(self, view: View) -> bool:
         """An object with the same name and another uid is another object."""
@@ -125,7 +134,7 @@ def _in_vain(api: Api, target: Target, tally: _Tally, view: View, outcome: str) 
     short = [item for key, item in view.objects.items() if key not in tally.reached]
     seen = "" if target.name else f"; {len(tally.reached)} of {len(view.objects)} have"
     return WaitTimeoutError(
-        f"waited for {target.subject}{where} {wanted}: {outcome}{seen}\n{explain(api, target, short)}",
+        f"waited for {target.subject}{where} {wanted}: {outcome}{seen}{tally.trouble}\n{explain(api, target, short)}",
         next_step="compare the last status with what was waited for; a longer timeout= helps only if it was moving",
         reason="Timeout",
         body=short[0] if short else {},

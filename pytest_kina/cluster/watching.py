@@ -21,6 +21,8 @@ Key = tuple[str, str]
 
 _PAUSE = 0.1
 """Seconds before a lost watch is begun again, so that a server that closes each at once is not hammered."""
+_SHORTEST = 1.0
+"""Seconds that an answer may take however little time is left, so that a short wait still sees what is there."""
 _PASSING = {0, 429, 500, 502, 503, 504}
 """No answer at all, and the codes of a server that is starting, ending or overloaded."""
 
@@ -71,7 +73,7 @@ def changes(api: Api, target: Target, deadline: Deadline) -> Iterator[View]:
     while True:
         try:
             if not view.version:
-                _list(api, target, view)
+                _list(api, target, view, max(deadline.remaining, _SHORTEST))
                 trouble = None
                 yield view
             yield from _follow(api, target, view, deadline)
@@ -89,9 +91,9 @@ def changes(api: Api, target: Target, deadline: Deadline) -> Iterator[View]:
         time.sleep(min(_PAUSE, deadline.remaining))
 
 
-def _list(api: Api, target: Target, view: View) -> None:
+def _list(api: Api, target: Target, view: View, timeout: float) -> None:
     call = api.call("list", target.subject, target.namespace)
-    answer = api.request("GET", target.kind.path(target.namespace), call, query=target.query)
+    answer = api.request("GET", target.kind.path(target.namespace), call, query=target.query, timeout=timeout)
     before = view.objects
     common = {"apiVersion": target.kind.api_version, "kind": target.kind.kind}
     view.objects = {_key(item): {**common, **item} for item in answer["items"]}
@@ -102,7 +104,7 @@ def _list(api: Api, target: Target, view: View) -> None:
 def _follow(api: Api, target: Target, view: View, deadline: Deadline) -> Iterator[View]:
     call = api.call("watch", target.subject, target.namespace)
     query = [*target.query, ("resourceVersion", view.version)]
-    timeout = max(deadline.remaining, 0.05)
+    timeout = max(deadline.remaining, 0.05)  # zero would mean no limit
     for event in api.watch(target.kind.path(target.namespace), call, query=query, timeout=timeout):
         item = event["object"]
         if event["type"] == "ERROR":

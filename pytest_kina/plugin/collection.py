@@ -64,14 +64,14 @@ class Collection:
         if not self._run.settings.plan:
             return None
         if session.testsfailed:
-            raise session.Failed(f"no plan: {session.testsfailed} errors during collection")
+            raise session.Interrupted(f"no plan: {session.testsfailed} errors during collection")
         from pytest_kina.plugin.plan import plan_lines
 
         lines = plan_lines(self._run, [self._asked.request(item) for item in session.items])
-        reporter = session.config.pluginmanager.getplugin("terminalreporter")
-        reporter.section("kina plan")
-        for line in lines:
-            reporter.write_line(line)
+        if reporter := session.config.pluginmanager.getplugin("terminalreporter"):
+            reporter.section("kina plan")
+            for line in lines:
+                reporter.write_line(line)
         return True
 
     def _check(self, config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -90,9 +90,7 @@ class Keeper:
         try:
             yield namespace
         finally:
-            if self._keeps(item):
-                self._note_kept(item, f"namespace {namespace.name} in {cluster.kubeconfig}")
-            else:
+            if not self._keeps(item):
                 namespace.delete(wait=False)
 
     def timings(self, cluster: Cluster) -> Timings:
@@ -121,8 +119,9 @@ class Keeper:
                 self._courtesy.begin(held.loan)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> Generator[None]:
+    def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
         """Give back what was leased for this test, or for the module that ends with it."""
+        self._keep_for_person(item)
         try:
             yield
         finally:
@@ -166,6 +165,7 @@ class Keeper:
             terminalreporter.section("kina: kept")
             for place in self._places_kept:
                 terminalreporter.write_line(place)
+            terminalreporter.write_line("Delete them with: pytest-kina down <cluster>")
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
@@ -188,8 +188,7 @@ class Keeper:
         held.fixture.finish(held.request)  # type: ignore[arg-type]  # the request it was set up with
 
     def _explain(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        held = self._held
-        if held is None or not (held.for_test or self._asked.request(item) == held.loan.request):
+        if (held := self._used_by(item)) is None:
             return
         from pytest_kina.cluster import evidence
 
@@ -199,12 +198,26 @@ class Keeper:
             text = evidence.collect(cluster, name, limit_bytes=_EVIDENCE_BYTES)
             report.sections.append((f"kina cluster {cluster.name}", f"{cluster.directory}{os.linesep}{text}"))
 
+    def _used_by(self, item: pytest.Item) -> _Held | None:
+        held = self._held
+        return held if held and (held.for_test or self._asked.request(item) == held.loan.request) else None
+
+    def _keep_for_person(self, item: pytest.Item) -> None:
+        held = self._used_by(item)
+        namespace = item.stash.get(_namespace, None)
+        if held is None or not self._keeps(item) or (held.loan.request.shared and namespace is None):
+            return
+        notes = item.stash.setdefault(_kept, [])
+        for lease, cluster in zip(held.loan.leases, held.loan.clusters.values(), strict=True):
+            what = f"namespace {namespace.name}" if namespace and cluster is held.loan.main else "everything"
+            if lease.keep(item.nodeid):
+                notes.append(f"{item.nodeid}: {what} in {cluster.name}, kubeconfig {cluster.kubeconfig}")
+            else:
+                notes.append(f"{item.nodeid}: {cluster.name} is not kept: no other slot is left, see --kina-pool-size")
+
     def _keeps(self, item: pytest.Item) -> bool:
         keep = self.run.settings.keep
         return keep == "always" or (keep == "failed" and item.stash.get(_failed, False))
-
-    def _note_kept(self, item: pytest.Item, place: str) -> None:
-        item.stash.setdefault(_kept, []).append(f"{item.nodeid}: {place}")
 
 
 _OURS = frozenset(name for name in vars(fixtures) if name.startswith("kina_"))

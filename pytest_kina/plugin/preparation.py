@@ -16,6 +16,7 @@ from pytest_kina.run import Run
 _INTERVAL = 0.5
 _QUIET = 1.0
 _REMIND = 10.0
+_LOOKS = ("collectonly", "setupplan", "showfixtures", "show_fixtures_per_test", "kina_plan")
 
 
 class Preparation:
@@ -120,6 +121,6 @@ def _writer(config: pytest.Config) -> Callable[[str], None]:
 
 def _will_run(session: pytest.Session) -> bool:
     option = session.config.option
-    if option.collectonly or session.config.getoption("kina_plan"):
+    if any(getattr(option, name) for name in _LOOKS):
         return False
     return not session.testsfailed or option.continue_on_collection_errors

@@ -188,6 +188,21 @@ class Asker:
             want=self._wants[index],
             start=start,
             give_back=leave if held is None else held.release,
+            keep=partial(self._keep_for_person, number, cluster, held),
         )
         undo.callback(lease.release)
         self._leases[index] = lease
+
+    def _keep_for_person(self, number: int, cluster: str, held: HeldSlot | None, why: str) -> bool:
+        slots = self._root.slots
+        usable = set(range(self._actor.size)) - {number}
+        for other in tuple(usable):
+            record = records.peek(slots, other)
+            if record is not None and (record.kept or record.state is State.QUARANTINED):
+                usable.discard(other)
+        if not usable:
+            return False
+        if held is None:
+            return self._memberships.keep(self._actor, number, cluster, why)
+        held.keep(why)
+        return True

@@ -17,13 +17,22 @@ class Lease:
     """
 
     def __init__(
-        self, *, name: str, directory: Path, number: int, want: Want, start: str, give_back: Callable[[], None]
+        self,
+        *,
+        name: str,
+        directory: Path,
+        number: int,
+        want: Want,
+        start: str,
+        give_back: Callable[[], None],
+        keep: Callable[[str], bool],
     ) -> None:
         self.name = name
         self.directory = directory
         self.number = number
         self.want = want
         self.start = start
+        self._keep = keep
         self._give_back: Callable[[], None] | None = give_back
         self._pid = os.getpid()
         self.released_at = float("-inf")
@@ -35,6 +44,14 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"<Lease of {self.name}, {self.want.isolation}{'' if self._give_back else ', released'}>"
+
+    def keep(self, why: str) -> bool:
+        """Leave the cluster to a person when nobody uses it any more: it stays as it is until it is deleted by name.
+
+        A kept cluster occupies its slot, so the last usable one is not kept; the result says whether this one is.
+        Raises :class:`~pytest_kina.errors.StateError`.
+        """
+        return self._give_back is not None and self._keep(why)
 
     def release(self) -> None:
         """Give the cluster back, in milliseconds: cleaning is left to whoever comes next. The second call does nothing.

@@ -86,6 +86,18 @@ class Memberships:
         except (StateError, SlotUnusable) as error:
             _log.warning("could not sign off from %s: %s", cluster, error)
 
+    def keep(self, actor: Actor, number: int, cluster: str, why: str) -> bool:
+        """Leave the cluster to a person once all its users have left; False when that could not be noted."""
+        held = HeldSlot.take(actor, number, _JOIN)
+        if held is None:
+            return False
+        with closing(held):
+            record = held.look()
+            if record is None or record.cluster != cluster:
+                return False
+            held.keep(why)
+        return True
+
     def _ours(self, record: Record | None, want: Want, share: int) -> bool:
         return (
             record is not None

@@ -18,6 +18,7 @@ from pytest_kina.pool.asking import Asker
 from pytest_kina.pool.leases import Lease
 from pytest_kina.pool.locks import ProcessLock
 from pytest_kina.pool.memberships import Memberships
+from pytest_kina.pool.records import State
 from pytest_kina.pool.root import Root
 from pytest_kina.pool.status import SlotStatus, status
 from pytest_kina.pool.waiting_hint import WaitingHint
@@ -144,10 +145,13 @@ class Pool:
         mine = {lease.number for lease in self._leases if not lease.released}
         joinable = {lease.want.fingerprint for lease in self._leases if lease.want.shared and not lease.released}
         new = sum(not want.shared or want.fingerprint not in joinable for want in wants)
-        capacity = max([self._actor.size, *(number + 1 for number in records.numbers(self._root.slots))])
-        if len(mine) + new > capacity:
+        slots = self._root.slots
+        known = (records.peek(slots, number) for number in {*range(self._actor.size), *records.numbers(slots)})
+        usable = sum(record is None or record.state is not State.QUARANTINED for record in known)
+        if len(mine) + new > usable:
             raise self._timed_out(
-                f"this process holds {len(mine)} clusters and asks for {new} more, but the pool has {capacity} slots"
+                f"this process holds {len(mine)} clusters and asks for {new} more, "
+                f"but the pool has {usable} usable slots"
             )
 
     def _be_courteous(self) -> None:

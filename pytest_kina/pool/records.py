@@ -34,7 +34,7 @@ class State(StrEnum):
     SHARED = "SHARED"
     """Processes of its run may join; dirty for everybody else."""
     QUARANTINED = "QUARANTINED"
-    """Deleting failed too often; for a person, or one more try by a later run."""
+    """For a person: deleting failed too often (a later run tries once more), or the cluster is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class Record:
 
     ``share`` tells apart the clusters that one run shares for equal specs (several names in one test). ``broken``: it
     died while it was shared, so nobody joins any more. ``attempts`` counts resets or deletes that began, ``uses``
-    hand-outs.
+    hand-outs. ``kept``: somebody wants to look at it, so nobody else uses, resets or deletes it any more.
     ``ttl`` is in seconds, of the run that used it last; ``idle_since`` is wall clock, None: the file's own time.
     """
 
@@ -66,6 +66,7 @@ class Record:
     users: tuple[str, ...] = ()
     share: int = 0
     broken: bool = False
+    kept: bool = False
     attempts: int = 0
     uses: int = 0
     ttl: float = 0.0

@@ -75,6 +75,13 @@ class HeldSlot:
             os.utime(records.record_path(self._root.slots, self.number))
         self.close()
 
+    def keep(self, why: str) -> None:
+        """Once it is no longer in use the cluster is for a person: quarantined as it is, also if it was a fresh one."""
+        record = records.read(self._root.slots, self.number)
+        assert record is not None, "a cluster in use has a record"
+        state = State.DIRTY if record.state is State.DOOMED else record.state
+        self.write(replace(record, state=state, kept=True, last_error=f"kept: {why}"))
+
     def look(self) -> Record | None:
         """The truth about this slot; None when it is empty, and nothing in the pool's directories is left of it.
 
@@ -88,6 +95,10 @@ class HeldSlot:
         except Torn as error:
             self._say(f"the record of slot {self.number} was malformed and has been moved to {error}")
             record = None
+        if record is not None and record.kept and record.state in (State.DIRTY, State.SHARED):
+            record = (
+                record if self.live_users(record) else self.write(replace(record, state=State.QUARANTINED, users=()))
+            )
         return record or self._doom_leftover()
 
     def write(self, record: Record) -> Record:

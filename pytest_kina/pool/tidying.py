@@ -130,7 +130,7 @@ def _tidy_slot(actor: Actor, backends: frozenset[str], held: HeldSlot) -> None:
         judged.add(record.cluster)
         if record.state is State.DOOMED:
             held.delete(record)
-        elif record.state is State.QUARANTINED and record.run != actor.run:
+        elif record.state is State.QUARANTINED and record.run != actor.run and not record.kept:
             # The run is noted, so that each later run tries once and no more.
             held.write(replace(record, state=State.DOOMED, attempts=ATTEMPTS - 1, run=actor.run))
         elif record.state is not State.QUARANTINED and _is_over(actor.root, held, record):

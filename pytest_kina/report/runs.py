@@ -1,8 +1,9 @@
 """The directories of runs: their spool files, what was recorded after a run had ended, and their end.
 
 ``runs/<run>/<xdist worker>.jsonl`` has the events of one process. An idle helper that resets or deletes a cluster
-writes into ``runs/<run>/helper.jsonl`` of the run that the slot's record names; usually that run has ended, so the
-next run shows those events, once: ``shown.json`` beside the spool holds the ids of the events that were shown.
+writes into ``runs/<run>/idle-<slot>.jsonl`` of the run that the slot's record names, a command into
+``idle-command.jsonl`` of a run of its own. Usually nobody looks at that run any more, so the next run shows those
+events, once: ``shown.json`` beside the spools holds the ids of the events that were shown.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from pathlib import Path
 from pytest_kina.files import peek_json, write_json
 from pytest_kina.timing import TimingEvent, read_spool
 
-HELPER = "helper"
-"""The ``worker`` of events recorded by an idle helper; its spool is ``runs/<run>/helper.jsonl``."""
+IDLE = "idle-"
+"""How the ``worker`` of events begins that were recorded outside of a test run."""
+
+COMMAND = f"{IDLE}command"
+"""The ``worker`` of events recorded by a command."""
 
 KEPT_RUNS = 20
 KEPT_SECONDS = 7 * 24 * 3600.0
@@ -32,15 +36,15 @@ def spooled(directory: Path) -> list[TimingEvent]:
 
 
 def late(directory: Path) -> list[TimingEvent]:
-    """What idle helpers recorded for the other runs beside ``directory`` and nobody has been shown yet."""
+    """What idle helpers and commands recorded beside ``directory`` and nobody has been shown yet."""
     return [event for other in _others(directory) for event in _unseen(other)]
 
 
 def mark_shown(directory: Path, events: Iterable[TimingEvent]) -> None:
-    """Remember that events of idle helpers were shown, in the directory of their run. Raises :class:`OSError`."""
+    """Remember that these events were shown, in the directories of their runs. Raises :class:`OSError`."""
     by_run: dict[str, set[str]] = {}
     for event in events:
-        if event.worker == HELPER:
+        if event.worker.startswith(IDLE):
             by_run.setdefault(event.run, set()).add(event.id)
     for run, ids in by_run.items():
         home = directory.parent / run
@@ -76,7 +80,8 @@ def _others(directory: Path) -> list[Path]:
 
 def _unseen(directory: Path) -> list[TimingEvent]:
     shown = _shown(directory)
-    return [event for event in read_spool(directory / f"{HELPER}.jsonl") if event.id not in shown]
+    found = [event for path in sorted(directory.glob(f"{IDLE}*.jsonl")) for event in read_spool(path)]
+    return [event for event in found if event.id not in shown]
 
 
 def _shown(directory: Path) -> set[str]:

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from pytest_kina.certificates import issue_client
-from pytest_kina.errors import NotReadyError
+from pytest_kina.errors import NotReadyError, ProvisionError
+from pytest_kina.pool import open_root
 from pytest_kina.progress import silent
 from pytest_kina.providers import Place
 from pytest_kina.providers.embedded import EmbeddedProvider, credentials, processes
@@ -33,14 +34,14 @@ SPECS = {"api": ClusterSpec(profile="api", simulated_nodes=0), "workloads": Clus
 class Running:
     """A real cluster and a way to talk to it as anybody."""
 
-    def __init__(self, directory: Path, spec: ClusterSpec) -> None:
+    def __init__(self, directory: Path, spec: ClusterSpec, root: Path) -> None:
         directory.mkdir(mode=0o700)
         lock = directory.parent / f"{directory.name}.lock"
         lock.touch()
         tidy = ("/bin/echo", '{"wake_after": null, "watch": [], "stop": false}')
         self.place = Place(name=directory.name, directory=directory, slot_lock=lock, tidy=tidy)
         self.spec = spec
-        self.provider = EmbeddedProvider()
+        self.provider = EmbeddedProvider(root)
         self.recorder = TimingRecorder(run="r", worker="main")
 
     def create(self) -> Running:
@@ -95,13 +96,20 @@ def _with_token(ca: Path, port: int, path: str, token: str) -> tuple[int, Any]:
         connection.close()
 
 
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """Where binaries are kept; a session's fixture sees the environment that the test run was started with."""
+    return open_root(None).path
+
+
 @pytest.fixture
-def new(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
+def new(tmp_path: Path, root: Path) -> Iterator[Callable[[str], Running]]:
     """Makes clusters that are not started yet; they are gone after the test, and that is proven."""
     made: list[Running] = []
 
     def make(profile: str) -> Running:
-        made.append(Running(tmp_path / f"kina-{secrets.token_hex(3)}-0-{secrets.token_hex(4)}", SPECS[profile]))
+        directory = tmp_path / f"kina-{secrets.token_hex(3)}-0-{secrets.token_hex(4)}"
+        made.append(Running(directory, SPECS[profile], root))
         return made[-1]
 
     yield make
@@ -111,10 +119,10 @@ def new(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
 
 
 @pytest.fixture(scope="module")
-def workloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def workloads(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Running]:
     """One cluster for all tests that only add a namespace to it."""
     name = f"kina-{secrets.token_hex(3)}-0-{secrets.token_hex(4)}"
-    cluster = Running(tmp_path_factory.mktemp("embedded") / name, SPECS["workloads"]).create()
+    cluster = Running(tmp_path_factory.mktemp("embedded") / name, SPECS["workloads"], root).create()
     yield cluster
     cluster.provider.delete(cluster.place)
     assert cluster.place.name not in processes.marked().values()
@@ -337,6 +345,25 @@ def test_a_reset_by_another_process_leaves_nothing_of_before(new: Callable[[str]
     assert credentials.api_port(place.directory / "kubeconfig") != port
     assert cluster.ask("GET", "/api/v1/namespaces", token=token)[0] == 401
     assert [cluster.ask("GET", "/api/v1/namespaces", pem=stale)[0] for stale in (admin, jane)] == [401, 401]
+
+
+# ---- bad days
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.parametrize(("size", "said"), [("40k", "No space left on device"), ("1m", "no space left on device")])
+def test_a_full_disk_is_named_and_leaves_nothing(new: Callable[[str], Running], size: str, said: str) -> None:
+    """Whether our keys or etcd's log found no room: the error says so, and nothing is left running."""
+    cluster = new("api")
+    directory = str(cluster.place.directory)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "none", directory], check=True)
+    try:
+        with pytest.raises(ProvisionError, match=said):
+            cluster.create()
+        assert cluster.place.name not in processes.marked().values()
+        cluster.provider.delete(cluster.place)
+    finally:
+        subprocess.run(["umount", directory], check=True)
 
 
 # ---- deaths

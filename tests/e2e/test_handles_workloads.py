@@ -144,6 +144,35 @@ def test_roles_are_the_real_ones(namespace: Namespace) -> None:
     assert namespace.list("rolebindings")[0]["roleRef"]["name"] == "view"
 
 
+def test_new_aggregated_role_is_granted_with_its_rules(real_cluster: Cluster, namespace: Namespace) -> None:
+    """A ClusterRole that the controller has yet to fill is waited for, not granted empty."""
+    group = "rbac.authorization.k8s.io/v1"
+    label = {"aggregate": namespace.name}
+    rules = [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]
+    part = {"apiVersion": group, "kind": "ClusterRole", "metadata": {"name": f"{namespace.name}-part", "labels": label}}
+    whole = {"apiVersion": group, "kind": "ClusterRole", "metadata": {"name": namespace.name}}
+    selectors = {"clusterRoleSelectors": [{"matchLabels": label}]}
+    real_cluster.apply([{**part, "rules": rules}, {**whole, "aggregationRule": selectors}])
+    user = namespace.as_user(f"user-{namespace.name}", role=namespace.name)
+    assert [item["metadata"]["name"] for item in user.list("configmaps")] == ["kube-root-ca.crt"]
+    for name in (namespace.name, f"{namespace.name}-part"):
+        real_cluster.delete("clusterrole", name)
+
+
+def test_cluster_admin_may_do_everything(real_cluster: Cluster, namespace: Namespace) -> None:
+    """The widest role has effect everywhere when the handle is returned."""
+    root = real_cluster.as_user(f"root-{namespace.name}", role="cluster-admin")
+    assert root.list("secrets") is not None
+    made = root.create_namespace("by-root")
+    made.delete()
+
+
+def test_role_that_does_not_exist_is_an_error(namespace: Namespace) -> None:
+    """A misspelt role is found, not bound to nothing."""
+    with pytest.raises(NotFound, match=r"clusterroles\.rbac\.authorization\.k8s\.io/viewer"):
+        namespace.as_user("jane", role="viewer")
+
+
 def test_namespace_with_content_disappears(real_cluster: Cluster) -> None:
     """Deleting does not wait; the namespace controller finishes it."""
     doomed = real_cluster.create_namespace("doomed")

@@ -70,12 +70,17 @@ def started(place: Place, *names: str, argv: list[str] | None = None) -> tuple[L
 
 
 def components(place: Place) -> dict[str, int]:
-    """Pids of the cluster's components (and of the supervisor), by command; one of each."""
-    found = {}
-    for pid, name in processes.marked().items():
-        if name == place.name:
-            found[Path(f"/proc/{pid}/comm").read_text().strip() + str(pid)] = pid
-    return found
+    """Pids of the cluster's components (and of the supervisor), by command and pid."""
+    mine = [pid for pid, name in processes.marked().items() if name == place.name]
+    return {f"{command}{pid}": pid for pid in mine if (command := command_of(pid))}
+
+
+def command_of(pid: int) -> str | None:
+    """The name of the program that a process runs; None when it has gone meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
 
 
 def supervisor_of(place: Place) -> int:
@@ -341,16 +346,16 @@ def test_ways_to_end_an_adopted_cluster(place: Place, way: str) -> None:
     assert_ends(pids)
 
 
-def test_a_component_that_ignores_sigterm_is_ended_too(place: Place) -> None:
-    """Stopping does not ask the components."""
-    link, pids = started(place, "stubborn", argv=["/bin/sh", "-c", "trap '' TERM; while :; do sleep 300; done"])
+def test_neither_a_stubborn_component_nor_its_children_survive(place: Place) -> None:
+    """Stopping does not ask the components, and what they have started ends with them."""
+    script = f"trap '' TERM; sleep 300 & echo $! > {place.directory / 'child'}; while :; do wait; done"
+    link, _ = started(place, "stubborn", argv=["/bin/sh", "-c", script])
+    child = int(until(lambda: (place.directory / "child").exists() and (place.directory / "child").read_text()))
+    pids = components(place)
+    assert child in pids.values()
     link.adopt(Deadline(10))
     (place.directory / _supervisor.STOP_FILE).touch()
-    stubborn = [pid for name, pid in pids.items() if name.startswith("sh")]
-    assert stubborn
-    until(lambda: not any(map(alive, stubborn)))
-    until(lambda: not alive(next(pid for name, pid in pids.items() if name.startswith("python"))))
-    processes.kill_marked(place.name, 5)  # the shell's own sleep is a grandchild: the sweep's business
+    assert_ends(pids)
 
 
 def test_the_death_of_a_component_ends_the_cluster_and_is_written_down(place: Place) -> None:
@@ -556,8 +561,8 @@ def test_a_helper_that_fails_costs_little_and_ends_nothing(place: Place, tmp_pat
     )
     pids = adopted(with_helper(place, argv), "one")
     until(lambda: len(runs(tmp_path)) == 2)
+    until(lambda: "broken" in (place.directory / "tidy.log").read_text())
     assert all(map(alive, pids.values()))
-    assert "broken" in (place.directory / "tidy.log").read_text()
     (place.directory / _supervisor.STOP_FILE).touch()
     assert_ends(pids)
 

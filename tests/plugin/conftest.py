@@ -64,7 +64,9 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(
+    pytester: pytest.Pytester, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Project:
     """An empty project."""
     place = tmp_path_factory.mktemp("kina")
     # Each run imports the plugin anew, and byte-code is neither read from nor written into the checkout.

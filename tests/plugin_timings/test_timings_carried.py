@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -182,15 +184,17 @@ def test_a_failed_phase_is_counted_as_failed(
 @pytest.mark.usefixtures("four_tests")
 def test_a_later_deletion_is_shown_by_the_next_run_and_only_by_that(run: Run, home: Any) -> None:
     """An idle helper deletes after the run; the next run says so, once, and does not count it as its own."""
-    run()
-    (spool,) = home.path.glob("runs/*/main.jsonl")
-    deleted = spool.read_text().splitlines()[-1].replace('"lease_wait"', '"delete"').replace("-main-", "-helper-")
-    (spool.parent / "helper.jsonl").write_text(deleted.replace('"worker": "main"', '"worker": "helper"') + "\n")
+    run("--kina-ttl=1ms")
+    (record,) = [json.loads(path.read_text()) for path in home.path.glob("slots/*.json")]
+    helper = [sys.executable, "-P", "-m", "pytest_kina._tidy", "--root", str(home.path), "--slot", "0"]
+    subprocess.run([*helper, "--cluster", record["cluster"]], check=True, stdout=subprocess.DEVNULL)
     second = run()
     second.stdout.fnmatch_lines(
         ["after earlier runs had ended:", "fake 1.0, *", "  phase *", "  delete *", "summary: *"]
     )
-    assert [event["phase"] for event in _summary_of(second)["late"]] == ["delete"]
+    assert [(event["phase"], event["cluster"]) for event in _summary_of(second)["late"]] == [
+        ("delete", record["cluster"])
+    ]
     assert "delete" not in {event["phase"] for event in _summary_of(second)["events"]}
     run().stdout.no_fnmatch_line("*after earlier runs*")
 

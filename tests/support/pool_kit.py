@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import Any
 
 from pytest_kina.pool import Lease, Pool, Root, SlotStatus, Want, open_root
 from pytest_kina.pool.records import Record, peek, write
@@ -15,17 +16,17 @@ from pytest_kina.timing import TimingRecorder
 FAKE = "pytest_kina.testing:FakeProvider"
 
 
-def want(isolation: str = "exclusive", **spec: object) -> Want:
-    """A prepared want for the fake provider; keywords are fields of the spec."""
-    provider = find(FAKE)
-    shape = ClusterSpec(**spec)  # type: ignore[arg-type]
+def want(isolation: str = "exclusive", provider_name: str = FAKE, **spec: Any) -> Want:
+    """A prepared want, for the fake provider unless another is named; keywords are fields of the spec."""
+    provider = find(provider_name)
+    shape = ClusterSpec(**spec)
     identity = provider.prepare(shape, silent)
     return Want(
         spec=shape,
-        provider_name=FAKE,
+        provider_name=provider_name,
         provider=provider,
         identity=identity,
-        fingerprint=fingerprint(shape, "fake", identity),
+        fingerprint=fingerprint(shape, provider.info.name, identity),
         isolation=Isolation(isolation),
     )
 
@@ -62,8 +63,8 @@ class Kit:
             recorder=self.recorder,
         )
 
-    def lease(self, isolation: str = "exclusive", **spec: object) -> Lease:
-        """Lease one cluster."""
+    def lease(self, isolation: str = "exclusive", **spec: Any) -> Lease:
+        """Lease one cluster; keywords as for :func:`want`."""
         (lease,) = self.pool.lease([want(isolation, **spec)], note="tests/test_it.py::test_it")
         return lease
 

@@ -135,7 +135,7 @@ def test_status_shows_each_slot_with_its_cluster(kina: Command) -> None:
     lines = kina("status").out.splitlines()
     assert lines[1].split() == ["slot", "state", "lock", "cluster", "what", "idle", "ttl", "who"]
     assert "READY" in lines[2]
-    assert "v1.36.3 workloads, 1 nodes" in lines[2]
+    assert "v1.36.3 workloads, 1 node " in lines[2]
     assert "20m 00s" in lines[2]
     assert lines[3].split() == ["1", "EMPTY", "free"]
 

@@ -20,11 +20,12 @@ _SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where binaries may come from; None means that the environment decides."""
+    """Where binaries may come from; None means that the environment decides. ``assets`` are searched first."""
 
     root: Path | None = None
     offline: bool | None = None
     mirror: str | None = None
+    assets: tuple[Path, ...] = ()
 
     def obtain(self, spec: ClusterSpec, progress: Progress) -> Programs:
         """The binaries for ``spec``. Slow when they have to be made. Raises :class:`BinaryError`."""
@@ -36,6 +37,7 @@ class Source:
             PROFILES[spec.profile],
             root=self.root or _default_root(),
             offline=offline,
+            explicit=self.assets,
             mirror=self.mirror or os.environ.get("KINA_MIRROR"),
             progress=progress,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO
 from pytest_kina import _supervisor
 from pytest_kina.process import environment
 from pytest_kina.providers import Place
+from pytest_kina.providers.embedded.polling import readable
 from pytest_kina.waiting import Deadline
 
 # What the idle helper, which inherits the supervisor's environment, needs beyond the usual: where our code is.
@@ -112,7 +112,7 @@ class Link:
 
     def exits(self) -> list[Exit]:
         """The components that have exited so far. Raises :class:`LinkBroken`."""
-        while select.select([self.descriptor], [], [], 0)[0]:
+        while readable(self.descriptor, seconds=0):
             self._read()
         return self._exits
 
@@ -132,7 +132,7 @@ class Link:
 
     def _expect(self, event: str, deadline: Deadline) -> dict[str, Any]:
         while True:
-            for answer in self._read() if select.select([self.descriptor], [], [], deadline.remaining)[0] else ():
+            for answer in self._read() if readable(self.descriptor, seconds=deadline.remaining) else ():
                 if answer["event"] == event:
                     return answer
                 if answer["event"] == "refused":

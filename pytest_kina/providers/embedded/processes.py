@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 from pytest_kina._supervisor import MARK, SCHEMA, boot_id, start_ticks
 from pytest_kina.files import peek_json
+from pytest_kina.providers.embedded.polling import readable
 from pytest_kina.waiting import Deadline, wait_until
 
 _MARK = f"{MARK}=".encode()
@@ -123,6 +123,6 @@ def _send(pid: int, handle: int | None, number: signal.Signals) -> None:
 
 def _has_ended(pid: int, handle: int | None, cluster: str, seconds: float) -> bool:
     if handle is not None:
-        return bool(select.select([handle], [], [], seconds)[0])
+        return bool(readable(handle, seconds=seconds))
     ended = wait_until(lambda: mark_of(pid) != cluster or None, Deadline(seconds), interval=0.01)
     return bool(ended)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from pytest_kina.errors import NotReadyError, ProvisionError, SpecError
 from pytest_kina.files import peek_json
 from pytest_kina.progress import Progress, silent
 from pytest_kina.providers import Place, ProviderInfo
-from pytest_kina.providers.embedded import assets, components, credentials, processes
+from pytest_kina.providers.embedded import components, credentials, processes
+from pytest_kina.providers.embedded.assets import Programs, Source, recall
 from pytest_kina.providers.embedded.layout import Layout
 from pytest_kina.providers.embedded.link import Link, LinkBroken, describe_exit, reap
 from pytest_kina.providers.embedded.logs import tail
@@ -37,14 +38,21 @@ _links: dict[str, Link] = {}
 class EmbeddedProvider:
     """Clusters of etcd and kube-apiserver, and in the profile ``workloads`` the rest of a control plane and kwok.
 
-    ``root`` (the state directory), ``offline`` and ``mirror`` say where binaries may come from; without them the
-    environment's ``KINA_HOME``, ``KINA_OFFLINE`` and ``KINA_MIRROR`` do. Methods: see
-    :class:`~pytest_kina.providers.Provider`.
+    ``root`` (the state directory), ``offline``, ``mirror`` and ``assets`` (directories) say where binaries may come
+    from; without them the environment's ``KINA_HOME``, ``KINA_OFFLINE``, ``KINA_MIRROR`` and ``KINA_ASSETS`` do.
+    Methods: see :class:`~pytest_kina.providers.Provider`.
     """
 
-    def __init__(self, root: Path | None = None, *, offline: bool | None = None, mirror: str | None = None) -> None:
-        self._source = assets.Source(root, offline, mirror)
-        self._obtained: dict[tuple[str, str], assets.Programs] = {}
+    def __init__(
+        self,
+        root: Path | None = None,
+        *,
+        offline: bool | None = None,
+        mirror: str | None = None,
+        assets: Sequence[Path] = (),
+    ) -> None:
+        self._source = Source(root, offline, mirror, tuple(assets))
+        self._obtained: dict[tuple[str, str], Programs] = {}
 
     @property
     def info(self) -> ProviderInfo:
@@ -105,7 +113,7 @@ class EmbeddedProvider:
 
     def reset(self, spec: ClusterSpec, place: Place, stopwatch: Stopwatch, timeout: float) -> None:
         """Kill everything, forget all data and keys, and start anew with the same binaries, on other ports."""
-        programs = assets.recall(Layout(place.directory), place.name)
+        programs = recall(Layout(place.directory), place.name)
         with stopwatch.phase(Phase.RESET):
             _end(place)
             with _starting(place):
@@ -117,7 +125,14 @@ class EmbeddedProvider:
     def delete(self, place: Place) -> None:
         """End the supervisor and every process that carries the cluster's mark; the directory stays for its owner."""
         _end(place)
-        Layout(place.directory).wipe()
+        try:
+            Layout(place.directory).wipe()
+        except OSError as error:
+            raise ProvisionError(
+                f"cluster {place.name} has ended, but its files in {place.directory} cannot be removed: {error}",
+                next_step="make the directory writable, then remove it",
+                cluster=place.name,
+            ) from error
 
     def leftovers(self, clusters: Path) -> Sequence[str]:
         """Clusters with a directory in ``clusters``, and those of the same pool with processes only."""
@@ -131,7 +146,7 @@ class EmbeddedProvider:
         found = {path.stem: tail(path, lines) for path in sorted(Layout(place.directory).logs.glob("*.log"))}
         return {component: text for component, text in found.items() if text}
 
-    def _programs(self, spec: ClusterSpec, progress: Progress) -> assets.Programs:
+    def _programs(self, spec: ClusterSpec, progress: Progress) -> Programs:
         key = (spec.version, spec.profile)
         if key not in self._obtained:
             self._obtained[key] = self._source.obtain(spec, progress)
@@ -187,7 +202,7 @@ def _end(place: Place) -> None:
     if link := _links.pop(place.name, None):
         link.close()
     pid = processes.supervisor(layout.identity, place.name)
-    if place.directory.is_dir():
+    with suppress(OSError):  # no directory, or no room: the signal below says the same
         layout.stop.touch(mode=0o600)
     if pid is not None:
         processes.terminate(pid, place.name, _STOP_SECONDS)

@@ -6,7 +6,6 @@ Every look first checks that no component has exited: a dead cluster fails in mi
 from __future__ import annotations
 
 import json
-import select
 import socket
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from pytest_kina.errors import NotReadyError
 from pytest_kina.providers.embedded.layout import Layout
 from pytest_kina.providers.embedded.link import Link, LinkBroken
 from pytest_kina.providers.embedded.logs import tail
+from pytest_kina.providers.embedded.polling import readable, writable
 from pytest_kina.waiting import Deadline, Probe, wait_until
 
 if TYPE_CHECKING:
@@ -89,12 +89,11 @@ class Ladder:
             try:
                 secured.do_handshake()
             except ssl.SSLWantReadError:
-                watched = [secured.fileno(), self._link.descriptor]
-                ready = select.select(watched, [], [], self._deadline.remaining)[0]
-                if self._link.descriptor in ready:
+                events = self._link.descriptor
+                if events in readable(secured.fileno(), events, seconds=self._deadline.remaining):
                     return False
             except ssl.SSLWantWriteError:
-                select.select([], [secured], [], self._deadline.remaining)
+                writable(secured.fileno(), self._deadline.remaining)
             except OSError:
                 return False
             else:

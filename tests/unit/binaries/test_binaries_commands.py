@@ -12,6 +12,7 @@ import pytest
 from pytest_kina.binaries import commands
 from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.store import Entry, Store
+from pytest_kina.settings import for_command
 from tests.support.release_server import ReleaseServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the executables are made for Linux")
@@ -27,7 +28,8 @@ def run(root: Path, capsys: pytest.CaptureFixture[str]) -> Run:
     def run(*words: str, root: Path = root) -> tuple[int, str, str]:
         parser = argparse.ArgumentParser(prog="pytest-kina")
         commands.add_parser(parser.add_subparsers(dest="command"))
-        code = commands.run(parser.parse_args(["binaries", *words]), root)
+        settings = for_command({"home": str(root)}, root.parent)
+        code = commands.run(parser.parse_args(["binaries", *words]), settings)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 
@@ -183,3 +185,11 @@ def test_prune_all_empties_the_store(run: Run, stored: Make, store: Store) -> No
     assert run("prune", "--all")[0] == 0
     assert store.directories() == []
     assert store.toolchains() == []
+
+
+def test_settings_decide_what_the_command_line_leaves_open(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``KINA_OFFLINE`` and the project's ``[tool.kina]`` count for ``binaries get`` as they do for a test run."""
+    monkeypatch.setenv("KINA_OFFLINE", "true")
+    code, _, error = run("get", "kwok")
+    assert code == 1
+    assert "offline" in error

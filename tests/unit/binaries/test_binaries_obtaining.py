@@ -1,5 +1,6 @@
 """The whole search: stores, a server that may fail, a Go that may fail, and several processes at once."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -40,6 +41,16 @@ from pytest_kina.binaries import obtain
 from pytest_kina.progress import silent
 obtain("1.36", ["kwok"], root=Path(sys.argv[1]), offline=False, progress=silent)
 print(json.dumps([name for name in sys.argv[2:] if name in sys.modules]))
+"""
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from pytest_kina.binaries import obtain
+from pytest_kina.progress import silent
+resource.setrlimit(resource.RLIMIT_FSIZE, (64 << 10, 64 << 10))
+obtain("1.36", ["kubectl"], root=Path(sys.argv[1]), offline=False, mirror=sys.argv[2], progress=silent)
 """
 
 
@@ -203,6 +214,19 @@ def test_unusable_store_is_a_reason_not_a_crash(ask: Ask, mirror: ReleaseServer,
     (root / "binaries").write_text("in the way")
     with pytest.raises(BinaryError, match=r"Not a directory|File exists"):
         ask("kwok")
+
+
+def test_file_that_cannot_be_written_whole_is_a_reason(root: Path, mirror: ReleaseServer, here: Platform) -> None:
+    """When the system refuses to write more, the error has its words, and no half of a file is left."""
+    big = bytes(256 << 10)
+    path = f"/release/v1.36.3/bin/linux/{here.arch}/kubectl"
+    mirror.files |= {path: big, f"{path}.sha512": hashlib.sha512(big).hexdigest().encode()}
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, str(root), mirror.url], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "download: [Errno 27] File too large" in done.stderr
+    assert [found for found in (root / "binaries").iterdir() if not found.name.startswith((".locks", ".work"))] == []
 
 
 def test_two_processes_make_one_download(root: Path, mirror: ReleaseServer) -> None:

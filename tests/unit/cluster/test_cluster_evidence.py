@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scripted_api import FakeApi, items, status, thing
 
-from pytest_kina.cluster import Cluster
+from pytest_kina.cluster import Cluster, explanations
 from pytest_kina.cluster.evidence import collect, tail
 
 EVENTS = "/api/v1/namespaces/n/events"
@@ -60,6 +61,28 @@ def test_evidence_says_what_could_not_be_had(fake_api: FakeApi, fake_cluster: Cl
     (fake_cluster.directory / "kubeconfig").unlink()
     other = Cluster.open(fake_cluster.directory)
     assert "could not be had: StateError" in collect(other, None, limit_bytes=10_000)
+
+
+def test_evidence_does_not_wait_for_a_server_that_hangs(
+    fake_api: FakeApi, fake_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason for the failure may be that nobody answers; then that is said, and the logs are still there."""
+    monkeypatch.setattr(explanations, "HASTY_TIMEOUT", 0.2)
+    release = threading.Event()
+
+    def hang(request: Any) -> Any:
+        release.wait(20)
+        return items()
+
+    fake_api.responders.append(hang)
+    log(fake_cluster, "etcd", "out of space\n")
+    try:
+        text = collect(fake_cluster, "n", limit_bytes=10_000)
+        assert not release.is_set()
+    finally:
+        release.set()
+    assert text.count("could not be had: ApiError: cannot list") == 2
+    assert "out of space" in text
 
 
 @pytest.mark.parametrize(

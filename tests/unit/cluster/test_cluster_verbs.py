@@ -159,6 +159,16 @@ def test_field_conflict_names_the_fields(fake_api: FakeApi, fake_cluster: Cluste
     assert caught.value.fields == (".spec.replicas",)
 
 
+def test_invalid_field_is_not_taken_for_a_conflict(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """Only fields that another manager owns can be had by force."""
+    cause = {"reason": "FieldValueInvalid", "field": "data", "message": "must be text"}
+    fake_api.on("PATCH", f"{MAPS}/a", status(422, "Invalid", "data: must be text", causes=[cause]))
+    with pytest.raises(ApiError, match=r"must be text \(422\)") as caught:
+        fake_cluster.apply(MAP)
+    assert caught.value.fields == ()
+    assert "force" not in str(caught.value)
+
+
 def test_dead_server_is_an_api_error(make_cluster: Callable[..., Cluster]) -> None:
     """Nothing listens: the error says what was asked of which cluster, not a stack of connection classes."""
     import socket

@@ -65,6 +65,21 @@ def test_object_that_vanished_between_two_lists_is_gone(fake_api: FakeApi, fake_
     assert fake_cluster.wait("pod/p", deleted=True) is None
 
 
+def test_missed_replacement_is_noticed(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """After a gap in the watch, an object of the same name with another uid is another one."""
+    fake_api.on("GET", PODS, items(pod("p", "5", uid="old")), items(pod("p", "9", uid="new")))
+    fake_api.on("WATCH", PODS, ok(gone()))
+    assert fake_cluster.wait("pod/p", deleted=True, timeout=5) is None
+
+
+def test_what_vanished_in_a_gap_is_not_counted(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """A Ready pod that the new list does not have is not Ready any more."""
+    fake_api.on("GET", PODS, items(pod("a", "1", "Running"), pod("b", "2", "Running")), items(pod("b", "2", "Running")))
+    fake_api.on("WATCH", PODS, ok(gone()))
+    found = fake_cluster.namespace("default").wait("pods", count=1, condition="Ready", timeout=5)
+    assert [item["metadata"]["name"] for item in found] == ["b"]
+
+
 def test_server_that_is_away_for_a_moment_is_outwaited(fake_api: FakeApi, fake_cluster: Cluster) -> None:
     """500 and a watch cut in the middle of a line end nothing but the watch."""
     fake_api.on("GET", PODS, status(500, "InternalError", "etcd is electing"), items(version="10"))
@@ -135,6 +150,16 @@ def test_function_may_look_for_what_is_not_there_yet(fake_api: FakeApi, fake_clu
     assert found["metadata"]["resourceVersion"] == "2"
     with pytest.raises(AttributeError):
         fake_cluster.wait("pod/p", until=lambda item: item.status)
+
+
+def test_time_out_tells_what_the_function_raised(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """A function that can never work (a misspelt key, wrong arguments) is not taken for a slow object."""
+    fake_api.on("GET", PODS, items(pod("p", "1")))
+    fake_api.on("WATCH", PODS, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "11"}}}))
+    with pytest.raises(
+        WaitTimeoutError, match=r"to satisfy the function: .*the function raised KeyError\('statsu'\) last"
+    ):
+        fake_cluster.wait("pod/p", until=lambda item: item["statsu"], timeout=0.2)
 
 
 def test_time_out_shows_status_events_and_pods(fake_api: FakeApi, fake_cluster: Cluster) -> None:

@@ -40,7 +40,7 @@ def _aged(home: Path, run: str, seconds: float) -> Path:
 
 def test_the_spools_of_all_processes_are_read(home: Path) -> None:
     """Workers' spools and that of the idle helper hold the events of one run."""
-    recorded = [_record(home, "a", worker) for worker in ("gw0", "gw1", "helper")]
+    recorded = [_record(home, "a", worker) for worker in ("gw0", "gw1", "idle-3")]
     assert runs.spooled(home / "a") == recorded
 
 
@@ -60,7 +60,7 @@ def test_a_run_without_a_directory_has_no_events(home: Path) -> None:
 
 def test_what_a_helper_recorded_for_an_earlier_run_is_late_exactly_once(home: Path) -> None:
     """The next run shows a later deletion, the run after it does not."""
-    deleted = _record(home, "a", runs.HELPER)
+    deleted = _record(home, "a", "idle-0")
     assert runs.late(home / "b") == [deleted]
     runs.mark_shown(home / "b", [deleted])
     assert runs.late(home / "c") == []
@@ -68,9 +68,9 @@ def test_what_a_helper_recorded_for_an_earlier_run_is_late_exactly_once(home: Pa
 
 def test_only_new_events_of_a_helper_are_late(home: Path) -> None:
     """A reset that was shown already does not come back with the deletion that follows it."""
-    first = _record(home, "a", runs.HELPER, Phase.RESET)
+    first = _record(home, "a", "idle-0", Phase.RESET)
     runs.mark_shown(home / "b", [first])
-    path = home / "a" / "helper.jsonl"
+    path = home / "a" / "idle-0.jsonl"
     second = {**json.loads(path.read_text()), "id": "other", "phase": "delete"}
     with path.open("a") as stream:
         stream.write(json.dumps(second) + "\n")
@@ -88,7 +88,7 @@ def test_events_of_another_runs_workers_are_its_own_business(home: Path) -> None
 
 def test_a_helpers_events_that_the_run_itself_showed_are_not_late(home: Path) -> None:
     """A background reset during the run is part of that run only."""
-    _record(home, "a", runs.HELPER)
+    _record(home, "a", "idle-0")
     runs.mark_shown(home / "a", runs.spooled(home / "a"))
     assert runs.late(home / "b") == []
 
@@ -96,15 +96,15 @@ def test_a_helpers_events_that_the_run_itself_showed_are_not_late(home: Path) ->
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "ids": 3}', '{"schema": 9}'])
 def test_an_unusable_memory_of_what_was_shown_shows_again(home: Path, content: str) -> None:
     """Showing a deletion twice is better than never."""
-    deleted = _record(home, "a", runs.HELPER)
+    deleted = _record(home, "a", "idle-0")
     (home / "a" / "shown.json").write_text(content)
     assert runs.late(home / "b") == [deleted]
 
 
 def test_marking_does_not_bring_back_a_run_that_was_removed(home: Path) -> None:
     """Another run may have pruned the directory meanwhile."""
-    deleted = _record(home, "a", runs.HELPER)
-    (home / "a" / "helper.jsonl").unlink()
+    deleted = _record(home, "a", "idle-0")
+    (home / "a" / "idle-0.jsonl").unlink()
     (home / "a").rmdir()
     runs.mark_shown(home / "b", [deleted])
     assert not (home / "a").exists()

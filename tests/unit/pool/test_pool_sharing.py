@@ -1,0 +1,140 @@
+"""Sharing one cluster between the processes of a run."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from pytest_kina.pool.locks import ProcessLock, is_alive
+from pytest_kina.pool.slot import HeldSlot
+from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
+from tests.support.pool_kit import Kit
+
+Make = Callable[..., Kit]
+
+
+def test_the_processes_of_a_run_share_and_other_runs_do_not(make_kit: Make) -> None:
+    """Equal specs of one run get one cluster, made once; another run gets its own."""
+    first = make_kit()
+    second, stranger = make_kit(run=first.run), make_kit()
+    one, two, other = first.lease("namespace"), second.lease("namespace"), stranger.lease("namespace")
+    assert (one.name, one.start, two.start) == (two.name, "fresh", "reused")
+    assert other.name != one.name
+    assert first.status(0).held is False
+    assert len(first.status(0).users) == 2
+
+
+def test_leaving_takes_the_name_off_the_record(make_kit: Make) -> None:
+    """Each process leaves for itself; the cluster stays SHARED, and may be joined again without a reset."""
+    first = make_kit()
+    second = make_kit(run=first.run)
+    one, two = first.lease("namespace"), second.lease("namespace")
+    one.release()
+    assert len(first.status(0).users) == 1
+    two.release()
+    assert (first.status(0).state, first.status(0).users) == ("SHARED", ())
+    use_backend(two.directory, "the run")
+    assert backend_state(first.lease("namespace").directory) == "used by the run"
+
+
+def test_a_process_with_two_leases_leaves_with_the_second(kit: Kit) -> None:
+    """The record names a process once, until its last lease of the cluster is given back."""
+    one, two = kit.lease("namespace"), kit.lease("namespace")
+    one.release()
+    assert len(kit.status(0).users) == 1
+    two.release()
+    assert kit.status(0).users == ()
+
+
+def test_leaving_while_joining_again_keeps_the_name(kit: Kit) -> None:
+    """A lease given back by one thread does not sign off a process that another thread has just made a user again."""
+    lease = kit.lease("namespace")
+    busy = HeldSlot.take(kit.pool._actor, 0)
+    assert busy is not None
+    leaving = threading.Thread(target=lease.release)
+    leaving.start()
+    while kit.pool._memberships._leases[lease.name]:
+        time.sleep(0.001)
+    kit.pool._memberships.count(lease.name)
+    busy.close()
+    leaving.join()
+    assert len(kit.status(0).users) == 1
+
+
+def test_a_cluster_in_use_is_not_taken_but_an_abandoned_one_is(make_kit: Make) -> None:
+    """Another run resets a shared cluster only when nobody shares it any more."""
+    run, other = make_kit(size=2), make_kit(size=2)
+    shared = run.lease("namespace")
+    assert other.lease().number == 1
+    use_backend(shared.directory, "the run")
+    shared.release()
+    taken = other.lease()
+    assert (taken.name, backend_state(taken.directory)) == (shared.name, "clean")
+
+
+def test_the_dead_do_not_hold_a_shared_cluster(make_kit: Make) -> None:
+    """A user whose process lock is gone or free is dead; a name that looks alive by its pid does not count."""
+    run, other = make_kit(size=1), make_kit(size=1)
+    run.lease("namespace").release()
+    record = run.record(0)
+    assert record is not None
+    dead = f"{run.run}.{os.getpid()}.00000000"
+    run.put(0, replace(record, users=(dead,)))
+    assert other.lease().number == 0
+
+
+def test_a_shared_cluster_that_died_is_replaced_for_the_run(make_kit: Make) -> None:
+    """Whoever joins next finds it broken and makes another; those who use it keep their record."""
+    first = make_kit()
+    second = make_kit(run=first.run)
+    old = first.lease("namespace")
+    (old.directory / "backend").unlink()
+    new = second.lease("namespace")
+    assert new.name != old.name
+    record = first.record(0)
+    assert record is not None
+    assert (record.broken, len(record.users), record.cluster) == (True, 1, old.name)
+    assert first.lease("namespace").name == new.name
+    old.release()
+    assert make_kit().lease().number == 0
+    assert old.name not in first.clusters()
+
+
+def test_a_join_waits_for_a_busy_moment(make_kit: Make) -> None:
+    """A slot lock that somebody holds for a moment does not turn a joiner away."""
+    first = make_kit(size=1)
+    second = make_kit(run=first.run, size=1, lease_timeout=0.0)
+    lease = first.lease("namespace")
+    held = HeldSlot.take(first.pool._actor, 0)
+    assert held is not None
+    timer = threading.Timer(0.2, held.close)
+    timer.start()
+    assert second.lease("namespace").name == lease.name
+    timer.join()
+
+
+def test_one_build_lock_per_run_and_none_left(make_kit: Make) -> None:
+    """After a shared cluster is made, neither its build lock nor a count of failures stays."""
+    kit = make_kit()
+    kit.lease("namespace")
+    assert list(kit.root.builds.iterdir()) == []
+    assert [call["action"] for call in read_calls(kit.root.path / CALLS)] == ["create", "adopt"]
+
+
+def test_a_process_lock_lives_as_long_as_it_is_held(tmp_path: Path) -> None:
+    """A process is alive between take and drop, in every other process's eyes, and its name is its own."""
+    lock, other = ProcessLock(tmp_path, "run"), ProcessLock(tmp_path, "run")
+    assert not is_alive(tmp_path, lock.name)
+    lock.take()
+    lock.take()
+    assert lock.held
+    assert is_alive(tmp_path, lock.name)
+    assert lock.name != other.name
+    lock.drop()
+    lock.drop()
+    assert not is_alive(tmp_path, lock.name)
+    assert list(tmp_path.iterdir()) == []
