@@ -52,6 +52,9 @@ Signatures::
                    on_default_branch(run: Measurements, environ: Mapping[str, str], directory: Path) -> bool
     text           lines(judgement: Judgement, mode: str) -> list[str]      table and sentences for a terminal
 
+    side by side   compare(base: Measurements, head: Measurements, *, ratio: float = 1.5) -> Comparison
+                   comparison_lines(comparison: Comparison) -> list[str]
+
 What a document must have beyond pytest-benchmark's shape: ``kina.machine_key`` (``report.machine_key.machine_key``),
 ``kina.complete``, ``kina.incomplete``, ``kina.partial`` (why not all tests were selected, like ``["-k smoke"]``; the
 caller that knows adds it), ``kina.failures``.
@@ -62,6 +65,7 @@ its reason says so. ``kina.events`` is not kept in stored files.
 
 from __future__ import annotations
 
+from pytest_kina.gate.comparing import Comparison, Pair, compare, comparison_lines
 from pytest_kina.gate.confirming import confirm
 from pytest_kina.gate.history import Epoch, History, StoredRun, accept, load, save
 from pytest_kina.gate.judging import judge, short
@@ -73,6 +77,7 @@ from pytest_kina.gate.verdicts import Judgement, Mode, Name, Numbers, Verdict, e
 
 __all__ = [
     "BUDGETS",
+    "Comparison",
     "Epoch",
     "History",
     "Judgement",
@@ -80,12 +85,15 @@ __all__ = [
     "Mode",
     "Name",
     "Numbers",
+    "Pair",
     "Promotion",
     "Rules",
     "SeriesSamples",
     "StoredRun",
     "Verdict",
     "accept",
+    "compare",
+    "comparison_lines",
     "confirm",
     "exit_code",
     "judge",

@@ -22,7 +22,7 @@ _NEXT = "write the file again with --kina-bench-json, or leave it out"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesSamples:
-    """The samples of one series in seconds. ``start`` and ``concurrency`` are those of its key.
+    """The samples of one series in seconds. ``kubernetes`` to ``concurrency`` are those of its key.
 
     ``provider_minor`` is the provider's version without the patch; ``version`` the series version: samples are
     comparable only when both are equal.
@@ -31,6 +31,9 @@ class SeriesSamples:
     fullname: str
     phase: str
     provider: str
+    kubernetes: str = ""
+    profile: str = ""
+    nodes: int = 0
     start: str = "fresh"
     concurrency: str = "1"
     provider_minor: str = ""
@@ -129,6 +132,9 @@ def _series(row: Mapping[str, Any], failures: Mapping[str, int], place: str) -> 
         fullname=name,
         phase=str(params["phase"]),
         provider=str(params["provider"]),
+        kubernetes=str(params["kubernetes"]),
+        profile=str(params["profile"]),
+        nodes=int(params["nodes"]),
         start=str(params["start"]),
         concurrency=str(params["concurrency"]),
         provider_minor=", ".join(sorted({_minor(str(one)) for one in extra.get("provider_versions", ())})),

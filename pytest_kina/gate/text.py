@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from pytest_kina.gate.verdicts import Judgement, Mode, Name, Verdict
-from pytest_kina.gate.wording import percent, seconds
+from pytest_kina.gate.wording import percent, seconds, table
 
 _HEADINGS = ("verdict", "series", "n", "median", "baseline", "change", "limit", "budget")
-_LEFT = 2
 _QUIET = (Name.OK,)
 
 
 def lines(judgement: Judgement, mode: Mode) -> list[str]:
     """A table with a row per series, then reasons and warnings, then what it means for the run."""
     ordered = sorted(judgement.verdicts, key=lambda verdict: not verdict.fails)
-    table = _table([_HEADINGS, *(_cells(verdict) for verdict in ordered)]) if ordered else []
+    rows = table([_HEADINGS, *(_cells(verdict) for verdict in ordered)], left=2) if ordered else []
     reasons = [f"{one.name}: {one.series}: {one.reason}" for one in ordered if one.fails or one.name not in _QUIET]
     warnings = [f"warning: {one.series}: {warning}" for one in ordered for warning in one.warnings]
-    return [*table, *reasons, *warnings, *(f"note: {note}" for note in judgement.notes), outcome(judgement, mode)]
+    return [*rows, *reasons, *warnings, *(f"note: {note}" for note in judgement.notes), outcome(judgement, mode)]
 
 
 def outcome(judgement: Judgement, mode: Mode) -> str:
@@ -48,13 +45,3 @@ def _cells(verdict: Verdict) -> tuple[str, ...]:
 
 def _shown(value: float | None) -> str:
     return "-" if value is None else seconds(value)
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    cells = zip(row, widths, strict=True)
-    return [cell.ljust(width) if at < _LEFT else cell.rjust(width) for at, (cell, width) in enumerate(cells)]

@@ -1,6 +1,8 @@
-"""Durations and ratios in words."""
+"""Durations, ratios and tables in words."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def seconds(value: float) -> str:
@@ -13,3 +15,14 @@ def seconds(value: float) -> str:
 def percent(ratio: float) -> str:
     """``+20 %`` for 1.2."""
     return f"{(ratio - 1) * 100:+.0f} %"
+
+
+def table(rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """Rows of cells as aligned lines; the first ``left`` columns are text, the others numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_aligned(row, widths, left)).rstrip() for row in rows]
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], left: int) -> list[str]:
+    cells = zip(row, widths, strict=True)
+    return [cell.ljust(width) if at < left else cell.rjust(width) for at, (cell, width) in enumerate(cells)]
