@@ -55,6 +55,16 @@ class TimingPlugin:
         self._ledger = Ledger()
         self._incomplete: dict[str, None] = {}
         self._lines: list[str] = []
+        self.more: dict[str, Any] = {}
+        """What other parts of the plugin add to the benchmark file, under ``kina``; plain JSON types."""
+
+    def timings(self) -> RunTimings:
+        """Everything measured so far, for those who need it before the session ends here.
+
+        In the xdist controller or the only process; it may be called again.
+        """
+        self._ledger.add_documents(self._drain())
+        return self._timings(self._run_directory())
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Refuse a benchmark file that could not be written, before any test runs."""
@@ -163,7 +173,7 @@ class TimingPlugin:
         from pytest_kina.report.benchmark_json import write_benchmarks
 
         try:
-            write_benchmarks(path, timings, session.config.rootpath)
+            write_benchmarks(path, timings, session.config.rootpath, self.more)
             self._lines.append(f"benchmark data: {path}")
         except OSError as error:
             self._lines.append(f"--kina-bench-json: {path} could not be written: {error}")

@@ -26,6 +26,8 @@ from pytest_kina.plugin.header import header_lines
 from pytest_kina.plugin.keeper import Keeper
 from pytest_kina.plugin.preparation import Preparation
 from pytest_kina.plugin.xdist import XdistHooks, is_worker, role, ticket_for
+from pytest_kina.plugin_benchmark import PLUGIN as BENCHMARK
+from pytest_kina.plugin_benchmark import BenchmarkRows
 from pytest_kina.plugin_timings import TimingPlugin
 from pytest_kina.run import Run
 from pytest_kina.settings import OPTIONS, Project, Settings, read_project, resolve
@@ -81,18 +83,21 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = Asked(settings.project)
     keeper = Keeper(config, run, asked)
     config.stash[KEEPER] = keeper
+    timings = TimingPlugin(
+        recorder=lambda: run.recorder,
+        run_directory=lambda: run.directory if run.used else None,
+        bench_json=settings.bench_json,
+    )
     parts: dict[str, object] = {
         "kina-collection": Collection(run, asked),
         "kina-preparation": Preparation(config, run, asked),
         "kina-keeper": keeper,
-        "kina-timings": TimingPlugin(
-            recorder=lambda: run.recorder,
-            run_directory=lambda: run.directory if run.used else None,
-            bench_json=settings.bench_json,
-        ),
+        "kina-timings": timings,
     }
     if config.pluginmanager.hasplugin("xdist") and not is_worker(config):
         parts["kina-xdist"] = XdistHooks(run)
+    if config.pluginmanager.hasplugin(BENCHMARK) and not is_worker(config):
+        parts["kina-benchmark"] = BenchmarkRows(settle=keeper.settle, events=lambda: timings.timings().events)
     for name, part in parts.items():
         config.pluginmanager.register(part, name)
 

@@ -104,6 +104,11 @@ class Keeper:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return directory
 
+    def settle(self) -> None:
+        """Let the end of the run, as far as it is timed, happen now; not while a fixture still uses a cluster."""
+        if self._held is None:
+            self.run.retire()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Give a lease back before a test that does not need it, when somebody else could use it."""
