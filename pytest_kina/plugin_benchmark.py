@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_kina.timing import TimingEvent
 
 PLUGIN = "benchmark"
+_SESSION = "_benchmarksession"
 
 
 class BenchmarkRows:
@@ -36,7 +37,8 @@ class BenchmarkRows:
         if _wanted(session.config):
             self._settle()
             try:
-                session.config._benchmarksession.benchmarks.extend(_rows(self._events()))  # type: ignore[attr-defined]
+                rows = _rows(self._events())
+                getattr(session.config, _SESSION).benchmarks.extend(rows)
             except (ImportError, AttributeError, TypeError) as error:
                 self._problem = f"this version of pytest-benchmark does not take our rows: {error!r}"
         return (yield)
@@ -45,7 +47,8 @@ class BenchmarkRows:
         """Say once that the rows are missing."""
         if self._problem:
             terminalreporter.write_line(
-                f"kina: {self._problem}. --kina-bench-json has them; pytest-benchmark 5.3.1 is known to work.", yellow=True
+                f"kina: {self._problem}. --kina-bench-json has them; pytest-benchmark 5.3.1 is known to work.",
+                yellow=True,
             )
 
 
@@ -64,7 +67,7 @@ def _wanted(config: pytest.Config) -> bool:
 
 
 def _rows(events: Iterable[TimingEvent]) -> list[Any]:
-    from pytest_benchmark.stats import Metadata
+    from pytest_benchmark import stats
 
     from pytest_kina.report.benchmark_json import row
     from pytest_kina.report.series import comparable
@@ -84,7 +87,7 @@ def _rows(events: Iterable[TimingEvent]) -> list[Any]:
             cprofile_stats=None,
             has_error=False,
         )
-        metadata = Metadata(stub, iterations=1, options=known["options"])
+        metadata: Any = stats.Metadata(stub, iterations=1, options=known["options"])
         for seconds in series.seconds:
             metadata.update(seconds)
         rows.append(metadata)

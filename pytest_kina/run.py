@@ -162,6 +162,10 @@ class Run:
         if self.settings.ttl == 0 and self.used:
             self.pool().retire()
 
+    def twin(self) -> Run:
+        """Another run with the same settings, whose events and clusters are not mixed with those of this one."""
+        return Run(self.settings, replace(self.ticket, run=Ticket.new(self.settings).run), worker=self.worker)
+
     def close(self) -> None:
         """Leave the pool; what is still leased is free afterwards."""
         if self._pool is not None:

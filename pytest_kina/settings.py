@@ -256,7 +256,7 @@ OPTIONS = (
         parse=duration,
         form=f"{_A_DURATION}, or 0",
         example="2m",
-        help="how long measuring further clusters after the tests may take (default: 2m in CI and with --kina-gate=fail)",
+        help="how long measuring further clusters may take (default: 2m in CI and with --kina-gate=fail)",
     ),
     Option(
         name="gate_store",

@@ -28,6 +28,8 @@ from pytest_kina.plugin.preparation import Preparation
 from pytest_kina.plugin.xdist import XdistHooks, is_worker, role, ticket_for
 from pytest_kina.plugin_benchmark import PLUGIN as BENCHMARK
 from pytest_kina.plugin_benchmark import BenchmarkRows
+from pytest_kina.plugin_gate import GatePlugin, rules_of
+from pytest_kina.plugin_metrics import MetricsPlugin
 from pytest_kina.plugin_timings import TimingPlugin
 from pytest_kina.run import Run
 from pytest_kina.settings import OPTIONS, Project, Settings, read_project, resolve
@@ -93,11 +95,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "kina-preparation": Preparation(config, run, asked),
         "kina-keeper": keeper,
         "kina-timings": timings,
+        "kina-metrics": MetricsPlugin(run),
     }
     if config.pluginmanager.hasplugin("xdist") and not is_worker(config):
         parts["kina-xdist"] = XdistHooks(run)
     if config.pluginmanager.hasplugin(BENCHMARK) and not is_worker(config):
         parts["kina-benchmark"] = BenchmarkRows(settle=keeper.settle, events=lambda: timings.timings().events)
+    if not is_worker(config):
+        # after pytest-benchmark's rows: of two first wrappers, the one registered last runs first
+        parts["kina-gate"] = GatePlugin(run, settle=keeper.settle, timings=timings, rules=rules_of(run))
     for name, part in parts.items():
         config.pluginmanager.register(part, name)
 

@@ -77,6 +77,9 @@ class Keeper:
             for cluster in loan.clusters.values():
                 self._config.hook.pytest_kina_cluster_ready(cluster=cluster)
             yield loan
+            if not self._courtesy.gave_back:
+                for cluster in loan.clusters.values():
+                    self._config.hook.pytest_kina_cluster_release(cluster=cluster)
         finally:
             self._held = None
             self._courtesy.forget()
