@@ -170,7 +170,7 @@ def _entries(directory: Path) -> list[Path]:
 
 def _unreadable(directory: Path) -> list[str]:
     try:
-        next(iter(os.scandir(directory)), None)
+        list(directory.iterdir())
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -276,6 +276,13 @@ def test_a_slow_machine_is_a_warning() -> None:
     assert all("a warning only" in one.reason for one in judgement.verdicts)
 
 
+def test_a_machine_twice_as_slow_is_no_excuse() -> None:
+    """Doubling everything must not pass for a slow machine."""
+    judgement = _moved(2.0, 2.02, 1.98, 2.01, 2.0)
+    assert judgement.slow is None
+    assert len(judgement.candidates) == 5
+
+
 def test_one_phase_that_is_slower_than_the_slow_machine_fails() -> None:
     """What stands out on a slow machine too is no matter of the machine."""
     judgement = _moved(3.0, 1.3, 1.28, 1.32, 1.3)
