@@ -209,3 +209,18 @@ def test_hosted_github_runners_are_keyed_by_image() -> None:
     hosted = {"RUNNER_ENVIRONMENT": "github-hosted", "ImageOS": "ubuntu24"}
     assert machine_key(hosted).startswith("gha-ubuntu24-")
     assert machine_key({**hosted, "RUNNER_ENVIRONMENT": "self-hosted"}) == machine_key({})
+
+
+def test_the_document_of_a_run_follows_its_schema(tmp_path: Path) -> None:
+    """The format of --kina-bench-json is described, and what is written keeps to it."""
+    import json
+
+    import jsonschema
+
+    schema = json.loads((Path(__file__).parents[3] / "docs/schemas/benchmark-json.schema.json").read_text())
+    event = TimingEvent(id="1", run="r", phase=Phase.CREATE, seconds=1.5, provider="embedded", cluster="c")
+    written = report_document(RunTimings(run="r", events=[event]), tmp_path)
+    jsonschema.validate(json.loads(json.dumps(written)), schema)
+    del written["kina"]["machine_key"]
+    with pytest.raises(jsonschema.ValidationError, match="machine_key"):
+        jsonschema.validate(json.loads(json.dumps(written)), schema)
