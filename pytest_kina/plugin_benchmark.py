@@ -67,11 +67,12 @@ def _wanted(config: pytest.Config) -> bool:
 
 
 def _rows(events: Iterable[TimingEvent]) -> list[Any]:
-    from pytest_benchmark import stats
+    from pytest_benchmark import stats as theirs
 
     from pytest_kina.report.benchmark_json import row
     from pytest_kina.report.series import comparable
 
+    stats: Any = theirs  # its types are not annotated
     rows = []
     for series in comparable(events):
         if not series.seconds:
@@ -87,7 +88,7 @@ def _rows(events: Iterable[TimingEvent]) -> list[Any]:
             cprofile_stats=None,
             has_error=False,
         )
-        metadata: Any = stats.Metadata(stub, iterations=1, options=known["options"])
+        metadata = stats.Metadata(stub, iterations=1, options=known["options"])
         for seconds in series.seconds:
             metadata.update(seconds)
         rows.append(metadata)
