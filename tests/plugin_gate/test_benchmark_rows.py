@@ -39,7 +39,9 @@ def test_saving_comparing_and_failing_work(project: Project, arguments: tuple[st
     project.order(create=0.01)
     assert project.run("--benchmark-save=first", "--kina-ttl=0", *arguments).ret == 0
     project.order(create=0.3)
-    slower = project.run("--benchmark-compare=*first", "--benchmark-compare-fail=median:200%", "--kina-ttl=0", *arguments)
+    slower = project.run(
+        "--benchmark-compare=*first", "--benchmark-compare-fail=median:200%", "--kina-ttl=0", *arguments
+    )
     assert slower.ret == pytest.ExitCode.TESTS_FAILED
     assert "kina.create" in slower.stderr.str() + slower.stdout.str()
     assert "Performance has regressed" in slower.stderr.str() + slower.stdout.str()
@@ -68,7 +70,9 @@ def test_display_options_work(project: Project, options: tuple[str, ...]) -> Non
 def test_csv_of_the_saved_file_has_our_rows(project: Project) -> None:
     """pytest-benchmark's own command reads what its plugin saved for us."""
     project.run("--benchmark-save=first", "--benchmark-save-data")
-    result = project.pytester.run(sys.executable, "-m", "pytest_benchmark", "compare", "--csv=t", "--columns=min,max,median")
+    result = project.pytester.run(
+        sys.executable, "-m", "pytest_benchmark", "compare", "--csv=t", "--columns=min,max,median"
+    )
     assert result.ret == 0
     assert "create[fake" in (project.path / "t.csv").read_text()
 
