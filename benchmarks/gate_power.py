@@ -7,7 +7,8 @@ ask. A sample is the series' typical value, times what its whole run has in comm
 its own log-normal noise ("within"), and a few samples are outliers (1.5 to 3 times as long). "Same job" measures
 again with the run's own factor, "fresh runner" with a new one. The run factor is drawn per series, so that series
 move independently: then the "machine looks slow" rule has nothing to see, and the false alarms of 8 series add up.
-A last table draws one factor for all series of a run, as a slow machine would.
+A further table draws one factor for all series of a run, as a slow machine would; the last
+one slows down only some of the starts of one series.
 
 Printed are percentages with their standard errors below 100 * sqrt(p * (1 - p) / repetitions).
 """
@@ -29,6 +30,7 @@ from pytest_kina.gate import History, Judgement, Measurements, Rules, SeriesSamp
 
 SERIES = 8
 SHIFTS = (1.0, 1.1, 1.2, 1.5, 2.0)
+INTERMITTENT = ((0.0, 1.0), (0.2, 3.0), (0.5, 2.5), (0.3, 2.0))
 PHASES = ("create", "startup", "kubectl_ready", "delete", "reset", "install", "image_load", "ready")
 
 
@@ -61,6 +63,7 @@ class Setting:
     everything: bool = False
     typical: float = 20.0
     provider: str = "kind"
+    often: float = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,8 +99,13 @@ def _settings() -> list[Setting]:
         *(Setting(noise, n, runs, slower) for noise, n, runs, slower in grid),
         *(Setting(noise, n, runs, slower, together=True) for noise, n, runs, slower in shared),
         *(Setting(noise, 5, 10, 2.0, together=True, everything=True) for noise in NOISES),
+        *(_now_and_then(n, often, slower) for n in (5, 10, 20) for often, slower in INTERMITTENT),
         *(Setting(NOISES[0], 5, 10, slower, typical=0.15, provider="embedded") for slower in SHIFTS),
     ]
+
+
+def _now_and_then(n: int, often: float, slower: float) -> Setting:
+    return Setting(NOISES[0], n, 10, slower, often=often)
 
 
 def _jobs(chosen: argparse.Namespace) -> Iterator[tuple[Setting, int, int]]:
@@ -120,6 +128,11 @@ def _repetition(setting: Setting, chance: random.Random) -> Iterator[str]:
             yield f"{way} any"
         if judgement.verdicts[0].fails:
             yield f"{way} series"
+    tail = any("samples are above" in warning for warning in first.verdicts[0].warnings)
+    if tail:
+        yield "tail"
+    if tail or first.verdicts[0].fails:
+        yield "either"
     if first.slow:
         yield "slow"
 
@@ -170,8 +183,9 @@ def _hit(setting: Setting, at: int) -> bool:
 def _sample(setting: Setting, chance: random.Random, factor: float, slower: float) -> Iterator[float]:
     noise = setting.noise
     for _ in range(setting.n):
+        hit = slower if setting.often >= 1.0 or chance.random() < setting.often else 1.0
         outlier = chance.uniform(1.5, 3.0) if chance.random() < noise.outliers else 1.0
-        yield setting.typical * factor * slower * outlier * _log_normal(noise.within, chance)
+        yield setting.typical * factor * hit * outlier * _log_normal(noise.within, chance)
 
 
 def _log_normal(cv: float, chance: random.Random) -> float:
@@ -206,6 +220,15 @@ def _tables(counted: dict[Setting, Counter[str]], repetitions: int, seed: int) -
         kinds = ((1.0, False), (2.0, False), (2.0, True))
         shared = [counted[Setting(noise, 5, 10, slower, together=True, everything=all_)] for slower, all_ in kinds]
         yield _row((noise.name,), [_share(one["same any"], repetitions) for one in shared])
+    yield ""
+    yield "Some starts of one series are slower (10 % + 10 %, K = 10); median rule / tail warning / either:"
+    yield ""
+    yield "| n | none | 20 % of starts x 3 | 50 % x 2.5 | 30 % x 2 |"
+    yield "|---|---|---|---|---|"
+    for n in (5, 10, 20):
+        found = [counted[_now_and_then(n, often, slower)] for often, slower in INTERMITTENT]
+        ways = ("single series", "tail", "either")
+        yield _row((n,), [" / ".join(_share(one[way], repetitions) for way in ways) for one in found])
 
 
 def _ways(cells: Sequence[Counter[str]], what: str, repetitions: int) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_kina.cli.output import say, say_json
-from pytest_kina.cli.stored import add_machine, add_store, machine_of
+from pytest_kina.cli.stored import add_machine, add_store, machine_of, store_of
 from pytest_kina.errors import SettingsError
 from pytest_kina.gate import accept
 from pytest_kina.settings import Settings
@@ -26,10 +26,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print the marker's path; 0. Raises StateError when there is no such series, or the store cannot be written."""
-    del settings
     if not chosen.reason.strip():
         raise SettingsError("--reason is empty", next_step="say why the change is meant to stay")
-    path = accept(chosen.store, machine_of(chosen), chosen.series, chosen.reason)
+    path = accept(store_of(chosen, settings), machine_of(chosen), chosen.series, chosen.reason)
     if chosen.json:
         say_json({"marker": str(path)})
     else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_kina.cli.output import say, say_json
-from pytest_kina.cli.stored import add_store
+from pytest_kina.cli.stored import add_store, store_of
 from pytest_kina.errors import SettingsError, StateError
 from pytest_kina.gate import (
     Judgement,
@@ -37,7 +37,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a file of --kina-bench-json")
     command.add_argument("--confirm", type=Path, metavar="FILE", help="a second measuring of the one FILE")
-    command.add_argument("--samples", type=int, default=5, metavar="N", help="samples wanted per series (default: 5)")
+    command.add_argument(
+        "--samples", type=int, metavar="N", help="samples wanted per series (default: gate_samples, 5)"
+    )
     command.add_argument("--require-baseline", action="store_true", help="fail series that have no earlier runs")
     command.add_argument("--save", action="store_true", help="add runs of the default branch whose tests passed")
     add_store(command)
@@ -45,13 +47,12 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print the judgement of each file and return the gravest exit code; a file that cannot be used is said and 2."""
-    del settings
     if chosen.confirm and len(chosen.files) > 1:
         raise SettingsError(f"--confirm with {len(chosen.files)} files", next_step="judge one FILE with --confirm")
     codes, documents = [], []
     for path in chosen.files:
         try:
-            judgement, stored = _judged(path, chosen)
+            judgement, stored = _judged(path, chosen, settings)
             codes.append(exit_code(judgement, "fail"))
             documents.append({"file": str(path), "stored": stored, **judgement.to_json()})
             said = [*lines(judgement, "fail"), *([stored] if stored else [])]
@@ -66,17 +67,19 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
     return 1 if 1 in codes else max(codes)
 
 
-def _judged(path: Path, chosen: argparse.Namespace) -> tuple[Judgement, str]:
+def _judged(path: Path, chosen: argparse.Namespace, settings: Settings) -> tuple[Judgement, str]:
     document = read_document(path)
     measurements = measured(document, place=str(path))
-    history = load(chosen.store, measurements.machine)
-    rules = Rules(samples=chosen.samples, require_baseline=chosen.require_baseline)
+    store = store_of(chosen, settings)
+    history = load(store, measurements.machine)
+    required = chosen.require_baseline or settings.require_baseline
+    rules = Rules(samples=chosen.samples or settings.gate_samples, require_baseline=required)
     judgement = judge(measurements, history, rules)
     if chosen.confirm and judgement.verdicts:
         again = measured(read_document(chosen.confirm), place=str(chosen.confirm))
         _refuse_other_kind(measurements, again)
         judgement = confirm(judgement, again, history, rules, other_runner=again.node != measurements.node)
-    return judgement, _saved(chosen, document, measurements, judgement) if chosen.save else ""
+    return judgement, _saved(store, document, measurements, judgement) if chosen.save else ""
 
 
 def _refuse_other_kind(first: Measurements, again: Measurements) -> None:
@@ -89,9 +92,9 @@ def _refuse_other_kind(first: Measurements, again: Measurements) -> None:
         raise StateError("--confirm holds the same run", next_step="measure again, with another --kina-bench-json")
 
 
-def _saved(chosen: argparse.Namespace, document: dict[str, Any], run: Measurements, judgement: Judgement) -> str:
+def _saved(store: Path, document: dict[str, Any], run: Measurements, judgement: Judgement) -> str:
     branch = on_default_branch(run, os.environ, Path.cwd())
     decision = promotion(run, judgement, green=True, default_branch=branch)
     if not decision.store:
         return decision.why
-    return f"{decision.why}: {save(chosen.store, document, judgement, decision)}"
+    return f"{decision.why}: {save(store, document, judgement, decision)}"

@@ -203,3 +203,18 @@ def test_ab_refuses_what_can_show_nothing(
     monkeypatch.chdir(tmp_path)
     assert main(["ab", *arguments]) == 2
     assert what in capsys.readouterr().err
+
+
+def test_the_project_names_the_store_and_the_number_of_samples(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What [tool.kina] says holds for the commands, too, and options come first."""
+    (project / "pyproject.toml").write_text('[tool.kina]\ngate_store = "elsewhere"\ngate_samples = 7\n')
+    path = _file(project, "new.json", *around(1.0))
+    assert main(["gate", path, "--save"]) == 0
+    assert [run.number for run in load(project / "elsewhere", MACHINE).runs] == [1]
+    capsys.readouterr()
+    assert main(["gate", path, "--store", ".kina-bench"]) == 0
+    assert "fewer than 7 samples" in capsys.readouterr().out
+    assert main(["gate", path, "--store", ".kina-bench", "--samples", "5"]) == 0
+    assert "fewer than" not in capsys.readouterr().out
