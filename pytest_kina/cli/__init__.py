@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="pytest-kina",
         description="Look after the Kubernetes clusters that pytest-kina keeps on this machine.",
-        epilog="Exit codes: 0 done, 1 not done (or slower, or over budget), 2 asked wrongly (or no usable data).",
+        epilog="Exit codes: 0 done, 1 could not be done, 2 asked wrongly. Judging: 1 slower, 2 no usable data.",
     )
     top.add_argument("--version", action="version", version=f"pytest-kina {__version__}")
     top.add_argument("--home", metavar="DIR", help="where clusters, binaries and records live (default: KINA_HOME)")
