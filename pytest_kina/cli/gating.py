@@ -28,6 +28,7 @@ from pytest_kina.gate import (
     read_document,
     save,
 )
+from pytest_kina.gate.rules import LEAST_SAMPLES
 from pytest_kina.settings import Settings
 
 HELP = "judge runs by their budgets and by the history"
@@ -49,6 +50,8 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
     """Print the judgement of each file and return the gravest exit code; a file that cannot be used is said and 2."""
     if chosen.confirm and len(chosen.files) > 1:
         raise SettingsError(f"--confirm with {len(chosen.files)} files", next_step="judge one FILE with --confirm")
+    if chosen.samples is not None and chosen.samples < LEAST_SAMPLES:
+        raise SettingsError(f"--samples {chosen.samples}: below {LEAST_SAMPLES} nothing fails", next_step="raise it")
     codes, documents = [], []
     for path in chosen.files:
         try:

@@ -7,6 +7,8 @@ Mann & Whitney 1947 (recurrence over group sizes); interval of the ratio, Hodges
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -85,7 +87,8 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def mann_whitney(base: Sequence[float], head: Sequence[float]) -> float:
     """One-sided p value for "``head`` is larger": exact without ties, normal approximation with ties or n > 50."""
-    larger = sum((h > b) + 0.5 * (h == b) for h in head for b in base)
+    ordered = sorted(base)
+    larger = math.fsum(bisect_left(ordered, value) + bisect_right(ordered, value) for value in head) / 2
     pooled = [*base, *head]
     if len(set(pooled)) == len(pooled) and max(len(base), len(head)) <= _EXACT:
         ways = _ways(len(base), len(head))
@@ -114,7 +117,8 @@ def ratio_interval(base: Sequence[float], head: Sequence[float], level: float = 
 def _thinned(values: Sequence[float]) -> Sequence[float]:
     if len(values) <= _EXACT:
         return values
-    return [percentile(values, (rank + 0.5) / _EXACT) for rank in range(_EXACT)]
+    ordered = sorted(values)
+    return [ordered[(2 * rank + 1) * len(ordered) // (2 * _EXACT)] for rank in range(_EXACT)]
 
 
 @cache
@@ -131,7 +135,7 @@ def _ways(first: int, second: int) -> tuple[int, ...]:
 
 def _approximate(larger: float, pooled: Sequence[float], first: int, second: int) -> float:
     total = first + second
-    ties = math.fsum(pooled.count(value) ** 3 - pooled.count(value) for value in set(pooled))
+    ties = math.fsum(count**3 - count for count in Counter(pooled).values())
     variance = first * second / 12 * (total + 1 - ties / (total * (total - 1)))
     if variance <= 0:
         return 1.0

@@ -218,3 +218,12 @@ def test_the_project_names_the_store_and_the_number_of_samples(
     assert "fewer than 7 samples" in capsys.readouterr().out
     assert main(["gate", path, "--store", ".kina-bench", "--samples", "5"]) == 0
     assert "fewer than" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("samples", ["0", "2", "-1"])
+def test_too_small_a_number_of_samples_is_refused(
+    project: Path, samples: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gate that nothing can fail is not what was asked for."""
+    assert main(["gate", _file(project, "new.json", *around(1.0)), "--samples", samples]) == 2
+    assert "nothing fails" in capsys.readouterr().err

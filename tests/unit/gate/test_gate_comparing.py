@@ -96,3 +96,11 @@ def test_incomplete_runs_are_compared_with_a_note() -> None:
     found = compare(measurements(series()), measurements(series(), incomplete=("gw0 died",)))
     assert len(found.pairs) == 1
     assert found.notes == ("B is incomplete: gw0 died",)
+
+
+def test_a_hundred_thousand_samples_per_side_can_be_compared() -> None:
+    """Nothing grows with the product of both sides."""
+    base = tuple(1.0 + at / 1e6 for at in range(100_000))
+    found = compare(measurements(series("create", *base)), measurements(series("create", *(2 * one for one in base))))
+    assert found.slower
+    assert found.pairs[0].interval.ratio == pytest.approx(2.0, rel=0.01)
