@@ -118,7 +118,7 @@ def _wrong(table: Mapping[str, Any]) -> list[str]:
     if not isinstance(given["provider"], str):
         problems.append(f"provider: expected a name, got {given['provider']!r}")
     try:
-        positive_duration(given.get("limit", ""))
-    except (ValueError, TypeError):
+        positive_duration(given["limit"])
+    except (KeyError, ValueError, AttributeError):  # absent, no duration, no text
         problems.append(f"limit: expected a duration like '5s', got {given.get('limit')!r}")
     return problems

@@ -28,12 +28,13 @@ _ATTRIBUTE = "kina_events"
 class TimingPlugin:
     """The hooks that carry, show and write timings; register one in every process, in ``pytest_configure``.
 
-    ``TimingPlugin(recorder=…, run_directory=…, bench_json=…)``, all three keyword-only:
+    ``TimingPlugin(recorder=…, run_directory=…, bench_json=…)``, all keyword-only:
 
     * ``recorder``: returns the recorder of this process, or None as long as nothing has used clusters here. Called
       after each test; must not start anything. This plugin sets its ``nodeid``, and is the only one to drain it.
     * ``run_directory``: returns ``<root>/runs/<run>``, or None when this run used no clusters. Called once, when the
       session ends, and only in the controller or the only process; the directory need not exist.
+    * ``slow_threshold``: seconds from which an operation is listed; 0 for none.
     * ``bench_json``: the path of ``--kina-bench-json`` or None. Registering the plugin raises
       :class:`pytest.UsageError` when it cannot be written.
 
@@ -47,10 +48,12 @@ class TimingPlugin:
         recorder: Callable[[], TimingRecorder | None],
         run_directory: Callable[[], Path | None],
         bench_json: Path | None,
+        slow_threshold: float = 0.0,
     ) -> None:
         self._recorder = recorder
         self._run_directory = run_directory
         self._bench_json = bench_json
+        self._slow_threshold = slow_threshold
         self._named = False  # did the recorder exist when the running test began?
         self._ledger = Ledger()
         self._incomplete: dict[str, None] = {}
@@ -139,6 +142,10 @@ class TimingPlugin:
             return
         timings = self._timings(directory)
         self._lines = _shown(timings)
+        if self._slow_threshold:
+            from pytest_kina.report.slow import slow
+
+            self._lines += slow(timings.events, self._slow_threshold)
         if directory is not None and directory.is_dir():
             self._keep(directory, timings)
         if self._bench_json is not None:

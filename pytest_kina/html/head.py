@@ -35,7 +35,7 @@ stroke-width:1}
 table{border-collapse:collapse;font-size:.87rem;width:100%}th{text-align:left;color:var(--soft);font-weight:600}
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}.n{text-align:right;
 white-space:nowrap;
-font-variant-numeric:tabular-nums}td code{overflow-wrap:anywhere}code{font-size:.85em}
+font-variant-numeric:tabular-nums}td code{white-space:nowrap}code{font-size:.85em}
 .v{font-weight:600;white-space:nowrap}.bad{color:var(--bad)}.good{color:var(--good)}.warn{color:var(--warn)}
 .p-create{fill:var(--create)}.p-startup{fill:var(--startup)}.p-kubectl_ready{fill:var(--kubectl)}
 .p-reset{fill:var(--reset)}.p-delete{fill:var(--delete)}.p-install{fill:var(--install)}.p-image_load{fill:var(--load)}

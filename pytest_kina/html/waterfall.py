@@ -8,10 +8,10 @@ from pytest_kina.gate.wording import seconds
 from pytest_kina.html.svg import COLOURED, colour, drawing, escaped, line, rectangle, text, ticks
 from pytest_kina.timing import TimingEvent
 
-_WIDTH, _LEFT, _ROW, _TOP = 1040, 190, 18, 24
+_WIDTH, _LEFT, _ROW, _TOP = 1040, 230, 18, 24
 _MOST_LANES = 80
 _MOST_BARS = 2000
-_MOST_LENGTH = 26
+_MOST_LENGTH = 36
 
 
 def waterfall(events: Sequence[TimingEvent]) -> str:
@@ -23,7 +23,7 @@ def waterfall(events: Sequence[TimingEvent]) -> str:
     lanes: dict[tuple[str, str], list[TimingEvent]] = {}
     for event in shown:
         lanes.setdefault((event.worker, event.cluster), []).append(event)
-    kept = sorted(lanes)[:_MOST_LANES]
+    kept = sorted(lanes, key=lambda key: (key[0], lanes[key][0].t0))[:_MOST_LANES]
     begin = min(event.t0 for event in shown)
     end = max(event.t0 + event.seconds for key in kept for event in lanes[key])
     scale = (_WIDTH - _LEFT - 10) / max(marks[-1], 1e-9) if (marks := ticks(end - begin, 8)) else 1.0

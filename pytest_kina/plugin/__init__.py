@@ -89,6 +89,7 @@ def pytest_configure(config: pytest.Config) -> None:
         recorder=lambda: run.recorder,
         run_directory=lambda: run.directory if run.used else None,
         bench_json=settings.bench_json,
+        slow_threshold=settings.slow_threshold,
     )
     parts: dict[str, object] = {
         "kina-collection": Collection(run, asked),

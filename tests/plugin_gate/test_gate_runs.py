@@ -204,7 +204,9 @@ def test_no_baseline_fails_only_when_it_is_required(project: Project) -> None:
 def test_a_selection_misses_nothing(project: Project) -> None:
     """A run of some of the tests is told apart from one in which a series disappeared."""
     project.pytester.makepyfile(test_other="def test_it(): pass")
-    result = project.run(*FAIL, "-k", "number or test_it", "test_a_selection_misses_nothing.py", "--kina-bench-json=a.json")
+    result = project.run(
+        *FAIL, "-k", "number or test_it", "test_a_selection_misses_nothing.py", "--kina-bench-json=a.json"
+    )
     assert result.ret == 0
     document = project.document("a.json")
     assert document["kina"]["partial"] == ["-k", "test_a_selection_misses_nothing.py"]
@@ -217,7 +219,9 @@ def test_a_damaged_history_is_named_and_does_not_hide_a_regression(project: Proj
     project.order(create=SLOW)
     result = project.run(*FAIL)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["note: history: *0006_torn_x.json is not valid JSON*", "note: history: *0007_foreign*"])
+    result.stdout.fnmatch_lines(
+        ["note: history: *0006_torn_x.json is not valid JSON*", "note: history: *0007_foreign*"]
+    )
 
 
 def test_a_store_that_cannot_be_written_fails_what_relies_on_it(project: Project) -> None:
