@@ -41,7 +41,9 @@ def check_writable(path: Path) -> None:
         )
 
 
-def write_benchmarks(path: Path, timings: RunTimings, project: Path, more: Mapping[str, Any] = MappingProxyType({})) -> None:
+def write_benchmarks(
+    path: Path, timings: RunTimings, project: Path, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
     """Write the document to ``path``; ``more`` goes under ``kina``. Raises :class:`OSError`.
 
     ``project`` is where the commit is looked up.
