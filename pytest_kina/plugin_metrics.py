@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class MetricsPlugin:
-    """The hooks that measure; register one in every process that may run tests, as early as possible."""
+    """The hooks that measure; register one in every process, after the gate, which reads what they write."""
 
     def __init__(self, run: Run) -> None:
         from pytest_kina.metrics.usage import resident
@@ -40,8 +41,8 @@ class MetricsPlugin:
         """A cluster is about to be given back."""
         self._measure(cluster, "release", probe=self._run.settings.probe_requests)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self) -> Generator[None, object, object]:
         """Measure this process at its end."""
         if self._run.recorder is not None:
             from pytest_kina.metrics.samples import Metric
@@ -59,6 +60,7 @@ class MetricsPlugin:
                     seconds=time.monotonic() - self._began,
                 )
             )
+        return (yield)
 
     def _measure(self, cluster: Cluster, when: str, probe: int) -> None:
         from pytest_kina.metrics.probing import measure

@@ -96,15 +96,15 @@ def pytest_configure(config: pytest.Config) -> None:
         "kina-preparation": Preparation(config, run, asked),
         "kina-keeper": keeper,
         "kina-timings": timings,
-        "kina-metrics": MetricsPlugin(run),
     }
     if config.pluginmanager.hasplugin("xdist") and not is_worker(config):
         parts["kina-xdist"] = XdistHooks(run)
     if config.pluginmanager.hasplugin(BENCHMARK) and not is_worker(config):
         parts["kina-benchmark"] = BenchmarkRows(settle=keeper.settle, events=lambda: timings.timings().events)
     if not is_worker(config):
-        # after pytest-benchmark's rows: of two first wrappers, the one registered last runs first
+        # of several first wrappers, the one registered last runs first: measurements, the gate, pytest-benchmark's rows
         parts["kina-gate"] = GatePlugin(run, settle=keeper.settle, timings=timings, rules=rules_of(run))
+    parts["kina-metrics"] = MetricsPlugin(run)
     for name, part in parts.items():
         config.pluginmanager.register(part, name)
 

@@ -94,7 +94,7 @@ def test_what_the_second_look_does_not_show_does_not_fail(project: Project) -> N
     project.order(create=SLOW)
     # the run's three clusters are slow; the orders change before those of the second look are made
     project.pytester.makeconftest(
-        f"""
+        """
         import json, os
         from pathlib import Path
         from pytest_kina import examination
@@ -102,7 +102,7 @@ def test_what_the_second_look_does_not_show_does_not_fail(project: Project) -> N
         original = examination.measure_apart
 
         def quick(*arguments):
-            Path(os.environ["KINA_FAKE"]).write_text(json.dumps({{"delays": {{}}}}))
+            Path(os.environ["KINA_FAKE"]).write_text(json.dumps({"delays": {}}))
             return original(*arguments)
 
         examination.measure_apart = quick

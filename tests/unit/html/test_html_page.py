@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -127,5 +128,5 @@ def test_axes_have_few_round_marks_that_reach_the_highest_value(high: float) -> 
     assert marks[0] == 0
     assert marks[-1] >= high
     assert 2 <= len(marks) <= 12
-    steps = {round(later - earlier, 9) for earlier, later in zip(marks, marks[1:], strict=False)}
+    steps = {round(later - earlier, 9) for earlier, later in pairwise(marks)}
     assert len(steps) == 1
