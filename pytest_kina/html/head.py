@@ -29,7 +29,7 @@ section{background:var(--card);border:1px solid var(--rule);border-radius:8px;pa
 overflow-wrap:anywhere}
 .outcome.failed{border-color:var(--bad);color:var(--bad)}.outcome.none{border-color:var(--warn)}
 .facts{color:var(--soft);font-size:.87rem;margin:.4rem 0;overflow-wrap:anywhere}ul{margin:.5rem 0;padding-left:1.2rem}
-li{overflow-wrap:anywhere}.plot{overflow-x:auto}svg{display:block;width:100%;min-width:520px;height:auto}
+li{overflow-wrap:anywhere}.plot{overflow-x:auto}svg{display:block;width:100%;min-width:860px;height:auto}
 svg text{fill:var(--ink);font:11px system-ui,sans-serif}svg .soft{fill:var(--soft)}.grid{stroke:var(--rule);
 stroke-width:1}
 table{border-collapse:collapse;font-size:.87rem;width:100%}th{text-align:left;color:var(--soft);font-weight:600}
@@ -50,7 +50,7 @@ font-variant-numeric:tabular-nums}td code{white-space:nowrap}code{font-size:.85e
 @media (max-width:600px){main{padding:.6rem}section{padding:.7rem}}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--rule:#ccc}section{break-inside:avoid;border:0;
 padding:0}
-.plot{overflow:visible}}
+.plot{overflow:visible}svg{min-width:0}}
 """
 
 

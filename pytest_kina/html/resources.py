@@ -30,7 +30,7 @@ def resources(outcome: Outcome) -> str:
 
 
 def _memory(metrics: Sequence[Metric]) -> str:
-    bars = [(f"{one.worker}  {one.name}, {one.when}", _bytes(one), one.kind) for one in metrics if _bytes(one)]
+    bars = [(_label(one), _bytes(one), one.kind) for one in metrics if _bytes(one)]
     if not bars:
         return ""
     scale = (_WIDTH - _LEFT - 90) / max(value for _, value, _ in bars)
@@ -98,6 +98,10 @@ def _percentile(values: Sequence[float], share: float, least: int) -> str:
     """The percentile, or nothing where there are too few values for it to mean something."""
     value = percentile(values, share)
     return "" if value is None or len(values) < least else seconds(value)
+
+
+def _label(metric: Metric) -> str:
+    return f"{metric.worker}  {metric.name}, {metric.when}" if metric.kind == "cluster" else f"process {metric.name}"
 
 
 def _bytes(metric: Metric) -> int:
