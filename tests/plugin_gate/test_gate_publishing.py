@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
+import jsonschema
 import pytest
 
 from tests.plugin_gate.conftest import Project
@@ -65,6 +68,21 @@ def test_measurements_are_in_the_benchmark_file(project: Project) -> None:
     assert {one["worker"] for one in processes} >= {worker for worker, _ in moments}
     assert all(one["usage"]["rss"] > 10_000_000 for one in processes)
     assert {one["name"] for one in kina["verdicts"]} == {"NEW"}
+
+
+def test_the_benchmark_file_follows_its_schema(project: Project) -> None:
+    """Verdicts and measurements of a real run are what the published schema says, and nothing is left undescribed."""
+    schema = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "benchmark-json.schema.json").read_text())
+    project.run(*FAIL, "--kina-bench-json=a.json", "-n", "2")
+    document = project.document("a.json")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    described = schema["properties"]["kina"]["properties"]
+    assert set(document["kina"]) <= set(described)
+    assert set(document["kina"]["metrics"][0]) <= set(described["metrics"]["items"]["properties"])
+    document["kina"]["verdicts"][0]["name"] = "FINE"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, schema)
 
 
 @pytest.mark.parametrize(("action", "status"), [("warn", 0), ("fail", 1)])
