@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_kina.alerts import Alert
     from pytest_kina.cluster import Cluster
 
 
@@ -28,4 +29,22 @@ def pytest_kina_cluster_ready(cluster: Cluster) -> None:
 
     Called in the xdist worker that leased it, before the fixture returns. A shared cluster is seen by this hook in
     every worker that joins it, so do only what may be done again. An error fails the tests that wait for the cluster.
+    """
+
+
+@pytest.hookspec
+def pytest_kina_cluster_release(cluster: Cluster) -> None:
+    """A cluster is about to be given back by this process: all that used this lease has ended.
+
+    Called in the xdist worker that leased it. A shared cluster may still be in use by others. An error is reported
+    as the teardown error of the last test; the cluster is given back all the same.
+    """
+
+
+@pytest.hookspec
+def pytest_kina_alert(config: pytest.Config, alert: Alert) -> None:
+    """A rule of ``[[tool.kina.alerts]]`` was broken.
+
+    Called once per rule and series in the xdist controller or the only process, after the last test, before the
+    terminal summary.
     """

@@ -28,12 +28,13 @@ _ATTRIBUTE = "kina_events"
 class TimingPlugin:
     """The hooks that carry, show and write timings; register one in every process, in ``pytest_configure``.
 
-    ``TimingPlugin(recorder=…, run_directory=…, bench_json=…)``, all three keyword-only:
+    ``TimingPlugin(recorder=…, run_directory=…, bench_json=…)``, all keyword-only:
 
     * ``recorder``: returns the recorder of this process, or None as long as nothing has used clusters here. Called
       after each test; must not start anything. This plugin sets its ``nodeid``, and is the only one to drain it.
     * ``run_directory``: returns ``<root>/runs/<run>``, or None when this run used no clusters. Called once, when the
       session ends, and only in the controller or the only process; the directory need not exist.
+    * ``slow_threshold``: seconds from which an operation is listed; 0 for none.
     * ``bench_json``: the path of ``--kina-bench-json`` or None. Registering the plugin raises
       :class:`pytest.UsageError` when it cannot be written.
 
@@ -47,14 +48,26 @@ class TimingPlugin:
         recorder: Callable[[], TimingRecorder | None],
         run_directory: Callable[[], Path | None],
         bench_json: Path | None,
+        slow_threshold: float = 0.0,
     ) -> None:
         self._recorder = recorder
         self._run_directory = run_directory
         self._bench_json = bench_json
+        self._slow_threshold = slow_threshold
         self._named = False  # did the recorder exist when the running test began?
         self._counted: Ledger | None = None
         self._incomplete: dict[str, None] = {}
         self._lines: list[str] = []
+        self.more: dict[str, Any] = {}
+        """What other parts of the plugin add to the benchmark file, under ``kina``; plain JSON types."""
+
+    def timings(self) -> RunTimings:
+        """Everything measured so far, for those who need it before the session ends here.
+
+        In the xdist controller or the only process; it may be called again.
+        """
+        self._ledger.add_documents(self._drain())
+        return self._timings(self._run_directory())
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Refuse a benchmark file that could not be written, before any test runs."""
@@ -132,6 +145,10 @@ class TimingPlugin:
             return
         timings = self._timings(directory)
         self._lines = _shown(timings)
+        if self._slow_threshold:
+            from pytest_kina.report.slow import slow
+
+            self._lines += slow(timings.events, self._slow_threshold)
         if directory is not None and directory.is_dir():
             self._keep(directory, timings)
         if self._bench_json is not None:
@@ -166,7 +183,7 @@ class TimingPlugin:
         from pytest_kina.report.benchmark_json import write_benchmarks
 
         try:
-            write_benchmarks(path, timings, session.config.rootpath)
+            write_benchmarks(path, timings, session.config.rootpath, self.more)
             self._lines.append(f"benchmark data: {path}")
         except OSError as error:
             self._lines.append(f"--kina-bench-json: {path} could not be written: {error}")

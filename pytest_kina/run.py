@@ -163,6 +163,11 @@ class Run:
         if self.settings.ttl == 0 and self.used:
             self.pool().retire()
 
+    def twin(self) -> Run:
+        """Another run with the same settings, whose events and clusters are not mixed with those of this one."""
+        ticket = replace(self.ticket, run=Ticket.new(self.settings).run)
+        return Run(self.settings, worker=self.worker, ticket=ticket)
+
     def close(self) -> None:
         """Leave the pool; what is still leased is free afterwards."""
         if self._pool is not None:

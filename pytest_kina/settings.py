@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pytest_kina.errors import SettingsError
 
 Keep = Literal["never", "failed", "always"]
+Gate = Literal["off", "warn", "fail"]
 
 SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
 """Keys of a cluster spec, as ``[tool.kina]`` and ``[tool.kina.clusters.<name>]`` may hold them."""
@@ -31,6 +32,9 @@ AUTO = "embedded"
 NOT_TAKEN = {"kina": "this version cannot drive it yet"}
 """Candidates of ``auto`` that come before :data:`AUTO`, and why they are not taken."""
 
+_TABLES = ("clusters", "alerts")
+_IN_CI = {"ttl": "0", "gate_budget": "2m"}
+"""Defaults where ``CI`` is set: nobody comes back for what is warm, and somebody relies on the gate."""
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = r"(\d+(?:\.\d+)?)(ms|s|m|h|d)"
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
@@ -98,6 +102,24 @@ def _keep(text: str) -> str:
     if text not in {"never", "failed", "always"}:
         raise ValueError(text)
     return text
+
+
+def _gate(text: str) -> str:
+    if text not in {"off", "warn", "fail"}:
+        raise ValueError(text)
+    return text
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d+", text):
+        raise ValueError(text)
+    return int(text)
+
+
+def _samples(text: str) -> int:
+    if not 3 <= (count := _count(text)) <= 100:
+        raise ValueError(text)
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +244,79 @@ OPTIONS = (
         help="write the timings in pytest-benchmark's JSON format to this file",
     ),
     Option(
+        name="gate",
+        default="warn",
+        parse=_gate,
+        form="off, warn or fail",
+        example="fail",
+        help="compare the timings with those of earlier runs, and say so or fail (default: warn)",
+    ),
+    Option(
+        name="gate_samples",
+        default="5",
+        parse=_samples,
+        form="a whole number from 3 to 100",
+        example="5",
+        help="how many clusters per kind the gate wants to see made (default: 5)",
+    ),
+    Option(
+        name="gate_budget",
+        default=None,
+        parse=duration,
+        form=f"{_A_DURATION}, or 0",
+        example="2m",
+        help="how long measuring further clusters may take (default: 2m in CI and with --kina-gate=fail)",
+    ),
+    Option(
+        name="gate_store",
+        default=None,
+        parse=_path,
+        form="a directory",
+        example=".kina-bench",
+        help="where the timings of accepted runs are kept (default: .kina-bench in pytest's root directory)",
+    ),
+    Option(
+        name="require_baseline",
+        default="false",
+        parse=truth,
+        form="true or false",
+        example="true",
+        help="let the gate fail where there is nothing to compare with",
+        switch=True,
+    ),
+    Option(
+        name="probe_requests",
+        default="0",
+        parse=_count,
+        form="a whole number",
+        example="100",
+        help="how many requests measure the API server of a cluster before it is given back (default: 0)",
+    ),
+    Option(
+        name="slow_threshold",
+        default="0",
+        parse=duration,
+        form=f"{_A_DURATION}, or 0",
+        example="10s",
+        help="list operations that took longer than this (default: 0, none)",
+    ),
+    Option(
+        name="html",
+        default=None,
+        parse=_path,
+        form="the path of a file to write",
+        example="kina.html",
+        help="write a report of the timings as one HTML file",
+    ),
+    Option(
+        name="prometheus",
+        default=None,
+        parse=_path,
+        form="the path of a file to write",
+        example="kina.prom",
+        help="write the timings for Prometheus's textfile collector",
+    ),
+    Option(
         name="plan",
         default="false",
         parse=truth,
@@ -242,6 +337,7 @@ class Project:
     options: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    alerts: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,6 +355,15 @@ class Settings:
     start_timeout: float
     keep: Keep
     bench_json: Path | None
+    gate: Gate
+    gate_samples: int
+    gate_budget: float | None
+    gate_store: Path | None
+    require_baseline: bool
+    probe_requests: int
+    slow_threshold: float
+    html: Path | None
+    prometheus: Path | None
     plan: bool
     sources: Mapping[str, str]
     project: Project
@@ -271,6 +376,13 @@ class Settings:
         from platformdirs import user_state_path
 
         return user_state_path("pytest-kina")
+
+    @property
+    def measuring_seconds(self) -> float:
+        """How long the gate may measure further clusters: ``gate_budget``, else as in CI when it is to fail."""
+        if self.gate_budget is not None:
+            return self.gate_budget
+        return duration(_IN_CI["gate_budget"]) if self.gate == "fail" else 0.0
 
     @property
     def capacity(self) -> int:
@@ -303,16 +415,20 @@ def _project(path: Path) -> Project:
         return Project()
     table = _table(content, path)
     known = {option.name for option in OPTIONS if not option.flag_only}
-    problems = [_unknown(path, key, {*known, *SPEC_KEYS, "clusters"}) for key in table]
+    problems = [_unknown(path, key, {*known, *SPEC_KEYS, *_TABLES}) for key in table]
     clusters = table.get("clusters", {})
     if not isinstance(clusters, dict) or not all(isinstance(spec, dict) for spec in clusters.values()):
         problems.append(f"[tool.kina] clusters in {path}: expected one table per name, like [tool.kina.clusters.east]")
+    alerts = table.get("alerts", [])
+    if not isinstance(alerts, list) or not all(isinstance(rule, dict) for rule in alerts):
+        problems.append(f"[tool.kina] alerts in {path}: expected tables, each headed [[tool.kina.alerts]]")
     _refuse(problems)
     return Project(
         path=path,
         options={key: value for key, value in table.items() if key in known},
         spec={key: value for key, value in table.items() if key in SPEC_KEYS and key not in known},
         clusters=clusters,
+        alerts=alerts,
     )
 
 
@@ -387,8 +503,8 @@ def _first(
         return value, f"{option.key} in {place}", True
     if option.name in project.options:
         return project.options[option.name], f"[tool.kina] {option.name} in {project.path}", True
-    if option.name == "ttl" and environ.get("CI", "").lower() not in ("", *_FALSE):
-        return "0", "default (CI is set)", False
+    if option.name in _IN_CI and environ.get("CI", "").lower() not in ("", *_FALSE):
+        return _IN_CI[option.name], "default (CI is set)", False
     return option.default, "default", False
 
 

@@ -1,6 +1,7 @@
 """The command ``pytest-kina``: look at the pool, warm it up, empty it and tidy it, without a test run.
 
-Exit codes of every command: 0 it is done, 1 it could not be done (the reason is printed), 2 it was asked wrongly.
+Exit codes: 0 it is done, 1 it could not be done (the reason is printed), 2 it was asked wrongly. Those of the commands
+that judge measurements (gate, compare, ab, accept, report): 0 fine, 1 slower or over budget, 2 no usable data.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kina import __version__
-from pytest_kina.cli import down, reap, status, up
+from pytest_kina.cli import ab, accepting, comparing, down, gating, reap, reporting, status, up
 from pytest_kina.cli.output import fail
-from pytest_kina.errors import KinaError, SettingsError, SpecError
+from pytest_kina.errors import KinaError, SettingsError, SpecError, StateError
 from pytest_kina.settings import Settings, for_command
 
 DONE, FAILED, USAGE = 0, 1, 2
 
-_COMMANDS = {"status": status, "up": up, "down": down, "reap": reap}
+_JUDGING = {"gate": gating, "compare": comparing, "ab": ab, "accept": accepting, "report": reporting}
+_COMMANDS = {"status": status, "up": up, "down": down, "reap": reap, **_JUDGING}
 _SETTINGS = ("home", "provider", "assets", "mirror", "pool_size", "ttl", "start_timeout")
 
 
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(chosen)
     except (SettingsError, SpecError) as error:
         return fail(error, chosen, USAGE)
+    except StateError as error:
+        return fail(error, chosen, USAGE if chosen.command in _JUDGING else FAILED)
     except (KinaError, OSError) as error:
         return fail(error, chosen, FAILED)
     except KeyboardInterrupt:
@@ -42,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="pytest-kina",
         description="Look after the Kubernetes clusters that pytest-kina keeps on this machine.",
-        epilog="Exit codes: 0 done, 1 could not be done, 2 asked wrongly.",
+        epilog="Exit codes: 0 done, 1 could not be done, 2 asked wrongly. Judging: 1 slower, 2 no usable data.",
     )
     top.add_argument("--version", action="version", version=f"pytest-kina {__version__}")
     top.add_argument("--home", metavar="DIR", help="where clusters, binaries and records live (default: KINA_HOME)")

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_kina.cluster.latency import noted
 from pytest_kina.cluster.refusals import Call, refused, unreachable
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ class Api:
         ``timeout`` is in seconds, for the answer once there is a connection.
         Raises :class:`~pytest_kina.errors.ApiError` or one of its kinds.
         """
-        response = self._send(method, path, call, query, body, content_type, accept, timeout)
+        with noted(self._cluster):
+            response = self._send(method, path, call, query, body, content_type, accept, timeout)
         text = response.data.decode(errors="replace")
         return json.loads(text) if "json" in response.headers.get("Content-Type", "") else text
 

@@ -77,6 +77,9 @@ class Keeper:
             for cluster in loan.clusters.values():
                 self._config.hook.pytest_kina_cluster_ready(cluster=cluster)
             yield loan
+            if not (self._courtesy and self._courtesy.gave_back):
+                for cluster in loan.clusters.values():
+                    self._config.hook.pytest_kina_cluster_release(cluster=cluster)
         finally:
             self._held = None
             if self._courtesy:
@@ -104,6 +107,11 @@ class Keeper:
         directory = self.run.directory / "artifacts" / slug(item.nodeid)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return directory
+
+    def settle(self) -> None:
+        """Let the end of the run, as far as it is timed, happen now; not while a fixture still uses a cluster."""
+        if self._held is None:
+            self.run.retire()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

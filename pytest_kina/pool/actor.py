@@ -13,7 +13,7 @@ from typing import Any
 from pytest_kina.errors import SpecError
 from pytest_kina.files import peek_json
 from pytest_kina.pool import records
-from pytest_kina.pool.records import Note, State
+from pytest_kina.pool.records import Note, Record, State
 from pytest_kina.pool.root import Root
 from pytest_kina.providers import Place, Provider, find
 from pytest_kina.spec import ClusterDescription
@@ -84,9 +84,40 @@ def event_attributes(provider: Provider, description: ClusterDescription | None)
 
 
 def concurrency(root: Root) -> int:
-    """How many slots are in use or being worked on, roughly: read from the records, without a lock; at least 1."""
-    known = (records.peek(root.slots, number) for number in records.numbers(root.slots))
-    return max(1, sum(record is not None and record.state not in (State.READY, State.QUARANTINED) for record in known))
+    """How many slots are in use or being worked on, roughly: read without taking a lock; at least 1.
+
+    Where the system does not say which locks are held, what merely waits for its reset or deletion counts, too.
+    """
+    held = _held_locks()
+    numbers = records.numbers(root.slots)
+    return max(1, sum(_is_busy(root, number, records.peek(root.slots, number), held) for number in numbers))
+
+
+def _is_busy(root: Root, number: int, record: Record | None, held: frozenset[tuple[int, int]] | None) -> bool:
+    if record is None or record.state in (State.READY, State.QUARANTINED):
+        return False
+    if held is None:
+        return True
+    users = [root.processes / f"{user}.lock" for user in record.users] if record.state is State.SHARED else []
+    return any(_identity(path) in held for path in (records.lock_path(root.slots, number), *users))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _held_locks() -> frozenset[tuple[int, int]] | None:
+    """Device and inode of every file that somebody holds a lock on (proc(5), ``/proc/locks``); None without /proc."""
+    try:
+        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return None
+    places = [line.split()[5].split(":") for line in lines if "->" not in line]
+    return frozenset((os.makedev(int(major, 16), int(minor, 16)), int(inode)) for major, minor, inode in places)
 
 
 def clusters_of(root: Root, number: int) -> list[str]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pytest_kina import __version__
 from pytest_kina.errors import SettingsError
 from pytest_kina.files import write_atomic
 from pytest_kina.report.machine import commit_info, machine_info, memory_bytes
+from pytest_kina.report.machine_key import machine_key
 from pytest_kina.report.merge import plain
 from pytest_kina.report.series import VERSION, Series, comparable
 from pytest_kina.report.stats import describe
@@ -38,9 +41,15 @@ def check_writable(path: Path) -> None:
         )
 
 
-def write_benchmarks(path: Path, timings: RunTimings, project: Path) -> None:
-    """Write the document to ``path``; ``project`` is where the commit is looked up. Raises :class:`OSError`."""
-    text = json.dumps(document(timings, project), indent=4, allow_nan=False)
+def write_benchmarks(
+    path: Path, timings: RunTimings, project: Path, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write the document to ``path``; ``more`` goes under ``kina``. Raises :class:`OSError`.
+
+    ``project`` is where the commit is looked up.
+    """
+    whole = document(timings, project)
+    text = json.dumps({**whole, "kina": {**whole["kina"], **more}}, indent=4, allow_nan=False)
     write_atomic(path, text.encode() + b"\n", mode=0o666)
 
 
@@ -50,7 +59,7 @@ def document(timings: RunTimings, project: Path) -> dict[str, Any]:
     return {
         "machine_info": machine_info(),
         "commit_info": commit_info(project),
-        "benchmarks": [_benchmark(one) for one in series if one.seconds],
+        "benchmarks": [row(one) for one in series if one.seconds],
         "datetime": datetime.now(UTC).isoformat(),
         "version": SHAPE,
         "kina": {
@@ -61,6 +70,7 @@ def document(timings: RunTimings, project: Path) -> dict[str, Any]:
             "incomplete": list(timings.incomplete),
             "series_version": VERSION,
             "memory_bytes": memory_bytes(),
+            "machine_key": machine_key(os.environ),
             "failures": {one.key.fullname: one.failures for one in series if one.failures},
             "events": plain(timings.events),
         },
@@ -77,7 +87,8 @@ def _unwritable(path: Path) -> str | None:
     return None
 
 
-def _benchmark(series: Series) -> dict[str, Any]:
+def row(series: Series) -> dict[str, Any]:
+    """One series that has samples, as an element of ``benchmarks``."""
     key = series.key
     return {
         "group": f"kina {key.provider}",

@@ -56,10 +56,10 @@ def test_options_are_what_is_listed(pytester: pytest.Pytester) -> None:
 def test_every_listed_key_of_the_project_is_accepted(tmp_path: Path) -> None:
     """``[tool.kina]`` takes exactly the listed keys."""
     keys = listed()["keys of tool.kina"]
-    lines = "\n".join(f'{key} = "x"' for key in keys if key != "clusters")
-    (tmp_path / "pyproject.toml").write_text(f"[tool.kina]\n{lines}\n[tool.kina.clusters]\n")
+    lines = "\n".join(f'{key} = "x"' for key in keys if key not in ("clusters", "alerts"))
+    (tmp_path / "pyproject.toml").write_text(f"[tool.kina]\n{lines}\n[tool.kina.clusters]\n[[tool.kina.alerts]]\n")
     read = read_project(tmp_path)
-    assert sorted([*read.options, *read.spec, "clusters"]) == keys
+    assert sorted([*read.options, *read.spec, "clusters", "alerts"]) == keys
     assert set(SPEC_KEYS) <= set(keys)
 
 

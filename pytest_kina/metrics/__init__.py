@@ -1,0 +1,1 @@
+"""What a run costs beside time: memory, processor time and disk per cluster and per process, and the API's latency."""
