@@ -75,7 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     lobby = config.stash[LOBBY] = Lobby(config, settings)
     config.pluginmanager.register(lobby, "kina-lobby")
-    if settings.plan or settings.bench_json or distributes(config):
+    if settings.plan or settings.bench_json or settings.project.alerts or distributes(config):
         lobby.enter()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def test_stored_runs_are_read_by_pytest_benchmark(tmp_path: Path) -> None:
     for run in ("a", "b"):
         _save(tmp_path, run)
     argv = [
-        "pytest-benchmark",
+        sys.executable,
+        "-m",
+        "pytest_benchmark",
         f"--storage=file://{tmp_path}",
         "compare",
         f"{MACHINE}/*",
