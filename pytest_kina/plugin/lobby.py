@@ -21,8 +21,8 @@ OURS = frozenset(name for name in vars(fixtures) if name.startswith("kina_"))
 class Lobby:
     """Sees which test and which fixture of ours is set up, and calls the parts in when one of them needs a cluster.
 
-    Controllers of xdist do not see tests, plans and benchmark files are wanted in any case, and alerts are checked before
-    any test: for these the parts are called in at the start.
+    Controllers of xdist do not see tests, plans and benchmark files are wanted in any case, and alerts are checked
+    before any test: for these the parts are called in at the start.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings) -> None:
