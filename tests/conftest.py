@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the real binaries before the tests that run them."""
+    """Have the real binaries before the tests that run them, and a SIGINT that interrupts."""
+    # Started in the background of a script, as CI may do it, every process below us would inherit an ignored SIGINT.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Obtaining(), "real-binaries")
 
 
