@@ -155,7 +155,9 @@ def _specs(events: Sequence[TimingEvent], metrics: Sequence[Metric]) -> dict[str
     """How to make a cluster of each kind that this run has made (the part of a series' name in brackets)."""
     by_cluster = {one.name: one.spec for one in metrics if one.kind == "cluster" and one.spec}
     made = [event for event in events if event.phase is Phase.CREATE and event.ok and event.cluster in by_cluster]
-    kinds = {comparable([event])[0].key.kind: event.cluster for event in made if not event.first_pull}
+    # Whatever was made beside others can be made alone.
+    alone = (replace(event, concurrency=1) for event in made)
+    kinds = {comparable([event])[0].key.kind: event.cluster for event in (*made, *alone) if not event.first_pull}
     return {kind: ClusterSpec.from_json(by_cluster[cluster]) for kind, cluster in kinds.items()}
 
 

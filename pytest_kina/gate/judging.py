@@ -58,15 +58,19 @@ def judge(run: Measurements, history: History, rules: Rules) -> Judgement:
 
 
 def short(run: Measurements, rules: Rules) -> dict[str, int]:
-    """How many samples each series lacks that one more create → ready → delete cycle would lengthen by one."""
-    return {
-        one.fullname: rules.samples - len(one.seconds)
-        for one in run.series
-        if len(one.seconds) < rules.samples
-        and one.phase in _CYCLE
-        and (one.start in _MADE or one.phase == "delete")
-        and one.concurrency == "1"
-    }
+    """How many samples each series lacks that one more create → ready → delete cycle would lengthen by one.
+
+    Such a cycle runs alone. So what was made beside others asks for samples of the same kind of cluster made alone:
+    each kind is judged in at least one series.
+    """
+    lacking: dict[str, int] = {}
+    for one in run.series:
+        if one.phase not in _CYCLE or not (one.start in _MADE or one.phase == "delete"):
+            continue
+        alone = one.fullname.removesuffix(f"-c{one.concurrency}]") + "-c1]"
+        here = len(one.seconds) if one.concurrency == "1" else 0
+        lacking[alone] = min(rules.samples - here, lacking.get(alone, rules.samples))
+    return {name: count for name, count in lacking.items() if count > 0}
 
 
 def numbers_of(series: SeriesSamples, baseline: Sequence[SeriesSamples], rules: Rules) -> tuple[Numbers, float]:

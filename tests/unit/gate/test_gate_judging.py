@@ -338,13 +338,21 @@ def test_zero_durations_can_be_judged() -> None:
 
 
 def test_short_names_what_one_more_cycle_would_lengthen() -> None:
-    """Series of a fresh cluster on a quiet host can be topped up; resets and crowded hosts cannot."""
+    """Series of a fresh cluster made alone can be topped up; resets and spares cannot."""
     run = measurements(
         series("create", 1.0),
         series("delete", *around(1.0, 4), start="reused"),
         series("startup", *around(1.0)),
         series("reset", 1.0),
-        series("ready", 1.0, concurrency="2"),
         series("kubectl_ready", 1.0, start="spare"),
     )
     assert short(run, RULES) == {name("create"): 4, name("delete"): 1}
+
+
+def test_what_was_made_beside_others_asks_for_samples_made_alone() -> None:
+    """A kind that was only made on a crowded host is judged in a series of its own; one that has such a series is not."""
+    crowded = name("create").replace("-c1]", "-c3-4]")
+    beside = replace(series("create", 1.0, concurrency="3-4"), fullname=crowded)
+    assert short(measurements(beside), RULES) == {name("create"): 5}
+    assert short(measurements(beside, series("create", *around(1.0, 3))), RULES) == {name("create"): 2}
+    assert short(measurements(series("create", *around(1.0)), beside), RULES) == {}
