@@ -1,6 +1,6 @@
 """How often the gate cries wolf, and how often it sees a real slowdown: the implementation on simulated histories.
 
-    python benchmarks/gate_power.py [--repetitions 2000] [--seed 1] [--processes 2] [--out table.md]
+    python -m benchmarks.gate_power [--repetitions 2000] [--seed 1] [--processes 2] [--out table.md]
 
 Each repetition makes K accepted runs of 8 series and one new run, and asks `judge` and `confirm` what a CI job would
 ask. A sample is the series' typical value, times what its whole run has in common (log-normal, "run" noise), times

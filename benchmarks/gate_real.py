@@ -1,6 +1,6 @@
 """What the gate says when one phase of a real cluster takes longer: 0, 20, 50 and 100 %.
 
-    python benchmarks/gate_real.py [--phase startup] [--history 10] [--rounds 3] [--out results.json]
+    python -m benchmarks.gate_real [--phase startup] [--history 10] [--rounds 3] [--out results.json]
 
 Every run is a whole ``pytest`` run of one test on the embedded provider, with ``--kina-gate=fail`` and everything that
 comes with it: further clusters, and a second look. First ``--history`` runs without a delay fill a store; then

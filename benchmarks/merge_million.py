@@ -1,6 +1,6 @@
 """Time and memory of merging, judging and reporting a run of a million events.
 
-    python benchmarks/merge_million.py [--events 1000000] [--workers 8]
+    python -m benchmarks.merge_million [--events 1000000] [--workers 8]
 
 The events are those of clusters that live and die, written as the spool files of so many xdist workers; half of them
 arrive a second time on reports, as they do in a real run. Each step runs once, in this order, in one process; memory is
