@@ -91,7 +91,7 @@ def run_command(
         stdout, stderr = process.communicate(stdin, timeout=timeout)
     except BaseException as error:
         _kill_group(process)
-        stdout, stderr = process.communicate()
+        stdout, stderr = _said_so_far(process)
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         problem = f"did not finish within {timeout:g} s"
@@ -101,6 +101,18 @@ def run_command(
     if check and process.returncode != 0:
         raise _failed(line, process.returncode, stdout, stderr, seconds, f"exited with {process.returncode}")
     return CommandResult(argv=line, returncode=process.returncode, stdout=stdout, stderr=stderr, seconds=seconds)
+
+
+def _said_so_far(process: subprocess.Popen[str]) -> tuple[str, str]:
+    # A descendant in a session of its own has not been killed, and may keep the pipes open for ever.
+    try:
+        return process.communicate(timeout=1.0)
+    except subprocess.TimeoutExpired:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+        process.wait()
+        return "", ""
 
 
 def _kill_group(process: subprocess.Popen[str]) -> None:

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -122,7 +122,8 @@ class TimingRecorder:
         )
         self._pending.append(event)
         if self._spool is not None:
-            with self._spool.open("a", encoding="utf-8") as stream:
+            # A full disk, or a run's directory that is gone: what was measured has happened all the same.
+            with suppress(OSError), self._spool.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(event.to_json()) + "\n")
         return event
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kina import fixtures
+from pytest_kina.errors import KinaError
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.lobby import OURS, Lobby
 from pytest_kina.run import Loan, Run, Timings, slug
@@ -223,7 +224,12 @@ class Keeper:
         notes = item.stash.setdefault(_kept, [])
         for lease, cluster in zip(held.loan.leases, held.loan.clusters.values(), strict=True):
             what = f"namespace {namespace.name}" if namespace and cluster is held.loan.main else "everything"
-            if lease.keep(item.nodeid):
+            try:
+                kept = lease.keep(item.nodeid)
+            except (KinaError, OSError) as error:  # the test is torn down all the same
+                notes.append(f"{item.nodeid}: {cluster.name} is not kept: {error}")
+                continue
+            if kept:
                 notes.append(f"{item.nodeid}: {what} in {cluster.name}, kubeconfig {cluster.kubeconfig}")
             else:
                 notes.append(f"{item.nodeid}: {cluster.name} is not kept: no other slot is left, see --kina-pool-size")

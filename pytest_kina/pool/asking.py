@@ -19,6 +19,9 @@ from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.slot import HeldSlot, fits
 from pytest_kina.pool.wants import Want
 
+_REUSES = 1
+"""The rank of a slot whose cluster fits, after a reset at most."""
+
 _EVICTS = 4
 """The rank of a slot whose clean cluster would have to go."""
 
@@ -89,10 +92,10 @@ class Asker:
                 self._keep(index, *joined, "reused", undo)
                 return None
             self._elect(build, want, share, always)
-        else:
-            build.refuse_hopeless()
-        held = self._claim_slot(want)
+        # Who has failed too often makes none any more, but may use what is there.
+        held = self._claim_slot(want, (_REUSES,) if build.hopeless else (_EVICTS - 1, _EVICTS))
         if held is None:
+            build.refuse_hopeless()
             raise _Busy
         undo.callback(held.close)
         return _Claim(index, want, share, build, held)
@@ -106,11 +109,10 @@ class Asker:
         # While we hold the build lock nobody else can share such a cluster, so one look at the records suffices.
         if self._memberships.find(self._actor, want, share) is not None:
             raise _Busy
-        build.refuse_hopeless()
 
-    def _claim_slot(self, want: Want) -> HeldSlot | None:
+    def _claim_slot(self, want: Want, limits: Sequence[int]) -> HeldSlot | None:
         """The best slot that is free and could serve, locked; a clean cluster is given up only for want of better."""
-        for limit in (_EVICTS - 1, _EVICTS):
+        for limit in limits:
             for number in self._candidates(want, limit):
                 held = HeldSlot.take(self._actor, number)
                 if held is None:

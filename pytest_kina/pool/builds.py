@@ -7,6 +7,7 @@ process is counted too; after two, everybody else fails at once with the first e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,11 @@ class Build:
         with crashpoints.around("unlock.build"):
             drop_file(lock, self.lock_path)
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether this run has tried often enough."""
+        return int(self._read()["attempts"]) >= ATTEMPTS
+
     def refuse_hopeless(self) -> None:
         """Raise :class:`ProvisionError` with the first error when this run has tried often enough."""
         count = self._read()
@@ -92,4 +98,5 @@ class Build:
         return {"attempts": int(document.get("attempts", 0)), "error": str(document.get("error", ""))}
 
     def _write(self, count: dict[str, Any]) -> None:
-        write_json(self.count_path, _SCHEMA, count)
+        with suppress(OSError):  # bookkeeping: a full disk shows itself at the record, with the next step
+            write_json(self.count_path, _SCHEMA, count)

@@ -178,7 +178,11 @@ class HeldSlot:
             if record.state is State.DOOMED:
                 self.delete(record)
             raise
-        self._adopt(handed)
+        try:
+            self._adopt(handed)
+        except Exception as error:  # it ends with us, and nobody may be named as its user
+            self.doom(handed, f"it could not be adopted: {_one_line(error)}")
+            raise
         return handed
 
     def place(self, name: str) -> Place:

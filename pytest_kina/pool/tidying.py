@@ -113,7 +113,10 @@ def _backends(actor: Actor) -> frozenset[str]:
 
 
 def _with_slot(actor: Actor, number: int, act: Callable[[HeldSlot], None]) -> list[str]:
-    held = HeldSlot.take(actor, number)
+    try:
+        held = HeldSlot.take(actor, number)
+    except OSError as error:
+        return [f"slot {number}: its lock cannot be taken: {error}"]
     if held is None:
         return []
     with closing(held):

@@ -1,6 +1,7 @@
 """The funnel for commands, with real commands."""
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -90,3 +91,20 @@ def test_environment_takes_extras() -> None:
         assert "KINA_TEST_ONLY" not in environment()
     finally:
         del os.environ["KINA_TEST_ONLY"]
+
+
+def test_time_out_is_kept_when_a_descendant_has_left_the_group(tmp_path: Path) -> None:
+    """A descendant in a session of its own keeps the pipes open, but not the caller waiting."""
+    pid_file = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, pathlib, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
+        "time.sleep(600)\n"
+    )
+    try:
+        with pytest.raises(CommandError, match="did not finish within 2 s"):
+            run_command(python(code), timeout=2)
+        assert _running(int(pid_file.read_text())), "the pipes were open while we returned"
+    finally:
+        os.kill(int(pid_file.read_text()), signal.SIGKILL)

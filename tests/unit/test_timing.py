@@ -74,3 +74,12 @@ def test_ids_are_unique_between_recorders(tmp_path: Path) -> None:
     one, two = (TimingRecorder(run="r", worker=worker) for worker in ("gw0", "gw1"))
     ids = [recorder.add(Phase.CREATE, 0.0).id for recorder in (one, two) for _ in range(3)]
     assert len(set(ids)) == 6
+
+
+@pytest.mark.parametrize("spool", ["/dev/full", "/nowhere/gw0.jsonl"])
+def test_a_spool_that_cannot_be_written_spoils_nothing(spool: str) -> None:
+    """What was measured has happened: a full disk or a removed run directory costs the copy on disk only."""
+    recorder = TimingRecorder(run="r1", worker="gw0", spool=Path(spool))
+    with recorder.bind().phase(Phase.DELETE):
+        pass
+    assert [event.phase for event in recorder.drain()] == [Phase.DELETE]

@@ -157,7 +157,10 @@ def has_root_ca(probe: Probe, ca: Path) -> bool:
 
 def unready_nodes(probe: Probe) -> list[str]:
     """What is missing until pods can be scheduled to every node, one sentence per node."""
-    status, body = probe.get("/api/v1/nodes")
+    try:
+        status, body = probe.get("/api/v1/nodes")
+    except OSError as error:
+        return [f"GET /api/v1/nodes was not answered: {error}"]
     if status != 200:
         return [f"GET /api/v1/nodes was answered with {status}"]
     return [problem for node in json.loads(body)["items"] if (problem := _node_problem(node))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import json
 import os
@@ -17,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kina.errors import PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import Lease, default_size, pool
+from pytest_kina.pool import Lease, builds, default_size, pool
 from pytest_kina.pool.records import State
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.spec import ClusterDescription
@@ -386,3 +387,47 @@ def test_a_root_that_was_removed_is_named(kit: Kit) -> None:
     with pytest.raises(StateError, match="has been removed while it was in use"):
         kit.lease()
     assert list(kit.root.path.iterdir()) == []
+
+
+@pytest.mark.parametrize("isolation", ["exclusive", "namespace"])
+def test_an_adoption_that_fails_names_nobody_as_user(
+    make_kit: Callable[..., Kit], order: Callable[..., Path], isolation: str
+) -> None:
+    """The cluster that could not be handed over is doomed, so the next asker need not wait for us to end."""
+    kit = make_kit(size=1)
+    order(failures={"adopt": {"text": "the supervisor is gone", "times": 1}})
+    with pytest.raises(ProvisionError, match="the supervisor is gone"):
+        kit.lease(isolation)
+    assert kit.states() == ["DOOMED"]
+    assert make_kit(size=1).lease(isolation).start == "fresh"
+
+
+@pytest.mark.parametrize("isolation", ["exclusive", "namespace"])
+def test_who_failed_to_make_clusters_may_use_those_that_are_there(
+    kit: Kit, order: Callable[..., Path], isolation: str
+) -> None:
+    """Two failed creations end further ones of this run, not the use of a cluster that fits."""
+    warm = kit.lease("exclusive")
+    order(failures={"create": "no memory"})
+    for _ in range(2):
+        with pytest.raises(ProvisionError, match="no memory"):
+            kit.lease(isolation)
+    with pytest.raises(ProvisionError, match="does not try again"):
+        kit.lease(isolation)
+    warm.release()
+    assert kit.lease(isolation).name == warm.name
+
+
+@pytest.mark.parametrize("isolation", ["exclusive", "namespace"])
+def test_bookkeeping_that_cannot_be_written_hides_no_error(
+    kit: Kit, order: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, isolation: str
+) -> None:
+    """The provider's own words arrive although the count of failed builds finds no room on the disk."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(builds, "write_json", full)
+    order(failures={"create": "the API server said no"})
+    with pytest.raises(ProvisionError, match="the API server said no"):
+        kit.lease(isolation)
