@@ -186,6 +186,7 @@ class Downloader:
         host = urlsplit(url).netloc
         if host in self._silent:
             raise BinaryError(f"{url}: not tried, since {self._silent[host]}")
+        self._progress(f"asking {url}")  # the answer may take as long as patience lasts
         try:
             with _opener().open(url, timeout=self._patience.stall) as response:
                 yield response

@@ -120,6 +120,7 @@ class _Search:
             return building.build(family, version, target=target, store=self.store, progress=self.progress)
 
         with self.store.lock(entry_name(family, version, self.store.platform), f"making {wanted.label}", self.progress):
+            self.progress(f"preparing {wanted.label}")  # it may have waited, and be silent until a server answers
             sources: list[tuple[str, Look]] = [
                 ("store, after waiting", lambda wanted: _found(self.store.find(family, version), wanted, "store")),
                 ("download", made(lambda target: downloader.fetch(family, version, target))),

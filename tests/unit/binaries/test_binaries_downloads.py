@@ -235,9 +235,51 @@ def test_progress_counts_bytes(release_server: ReleaseServer, here: Platform, ta
     release_server.files |= {path: big, f"{path}.sha512": hashlib.sha512(big).hexdigest().encode()}
     record: Callable[..., None] = lambda what, step=0, steps=0: told.append((what, step, steps))  # noqa: E731
     Downloader(Origins.of(release_server.url), here, record, Patience()).fetch("kubectl", KUBERNETES, target)
-    assert told[0] == (f"downloading {release_server.url}{path}", 0, 9)
-    assert [step for _, step, _ in told] == sorted(step for _, step, _ in told)
+    arriving = [entry for entry in told if entry[0].startswith("downloading ")]
+    assert arriving[0] == (f"downloading {release_server.url}{path}", 0, 9)
+    assert [step for _, step, _ in arriving] == sorted(step for _, step, _ in arriving)
     assert told[-1][1:] == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("family", "version", "path"),
+    [
+        ("kubectl", KUBERNETES, "/release/v1.36.3/bin/linux/{}/kubectl.sha512"),
+        ("etcd", ETCD, "/etcd-io/etcd/releases/download/v3.6.16/SHA256SUMS"),
+        ("kwok", KWOK, "/repos/kubernetes-sigs/kwok/releases/tags/v0.8.0"),
+    ],
+)
+@pytest.mark.usefixtures("downloader")
+def test_progress_is_told_before_a_slow_server_answers(
+    release_server: ReleaseServer, here: Platform, target: Path, family: str, version: Version, path: str
+) -> None:
+    """Whoever waits for a checksum or a description knows which address is asked, before the answer begins."""
+    slow = path.format(here.arch)
+    release_server.troubles[slow] = "silent"
+    told: list[tuple[str, int]] = []
+
+    def record(what: str, step: int = 0, steps: int = 0) -> None:
+        told.append((what, len(release_server.requests)))
+
+    patient = Downloader(Origins.of(release_server.url), here, record, Patience(stall=0.3, rate=1000))
+    if family == "kubectl":  # it falls back to the other checksum
+        patient.fetch(family, version, target)
+    else:
+        with pytest.raises(BinaryError, match=r"sent nothing for 0\.3 s"):
+            patient.fetch(family, version, target)
+    assert told[0] == (f"asking {release_server.url}{slow}", 0)
+
+
+def test_progress_is_told_before_the_newest_patch_is_known(release_server: ReleaseServer, here: Platform) -> None:
+    """The question for a minor's newest patch is told as well."""
+    release_server.files["/release/stable-1.33.txt"] = b"v1.33.9"
+    told: list[tuple[str, int]] = []
+
+    def record(what: str, step: int = 0, steps: int = 0) -> None:
+        told.append((what, len(release_server.requests)))
+
+    Downloader(Origins.of(release_server.url), here, record, Patience()).newest_patch("1.33")
+    assert told == [(f"asking {release_server.url}/release/stable-1.33.txt", 0)]
 
 
 def test_redirects_are_followed(

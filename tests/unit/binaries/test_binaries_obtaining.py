@@ -85,6 +85,18 @@ def test_download_fills_the_store(ask: Ask, mirror: ReleaseServer, store: Store)
     assert list(store.directory.glob(".tmp-*")) == []
 
 
+def test_progress_begins_as_soon_as_the_lock_is_held(mirror: ReleaseServer, root: Path) -> None:
+    """Who has taken the store's lock says so before the first request, and which address is asked next."""
+    told: list[tuple[str, int]] = []
+
+    def record(what: str, step: int = 0, steps: int = 0) -> None:
+        told.append((what, len(mirror.requests)))
+
+    obtain("1.36", ["kwok"], root=root, offline=False, mirror=mirror.url, progress=record)
+    assert told[0] == ("preparing kwok v0.8.0", 0)
+    assert told[1] == (f"asking {mirror.url}/repos/kubernetes-sigs/kwok/releases/tags/v0.8.0", 0)
+
+
 def test_second_time_needs_neither_network_nor_processes(
     ask: Ask, mirror: ReleaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
