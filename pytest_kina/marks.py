@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pytest_kina.errors import SpecError
-from pytest_kina.settings import SPEC_KEYS
+from pytest_kina.settings import SPEC_KEYS, Project
 from pytest_kina.spec import ClusterSpec, Isolation
 
 MARK_KEYS = (*SPEC_KEYS, "versions", "isolation", "scope")
@@ -109,6 +109,20 @@ def check_keys(keys: Any, place: str) -> None:
         _refuse([*unfit, *(_problems((), keys))])
     except SpecError as error:
         raise SpecError(f"{place}: {error.message}", next_step=_allowed(SPEC_KEYS)) from error
+
+
+def wrong_specs(project: Project) -> list[str]:
+    """What is wrong with the default spec and the named specs, each with its table."""
+    tables = {"[tool.kina]": project.spec} | {f"[tool.kina.clusters.{n}]": keys for n, keys in project.clusters.items()}
+    problems = []
+    for table, keys in tables.items():
+        try:
+            check_keys(keys, f"{table} in {project.path}")
+            if keys is project.spec:
+                default_spec(Defaults(spec=keys))
+        except SpecError as error:
+            problems.append(str(error))
+    return problems
 
 
 def request_ids(wanted: Sequence[ClusterRequest], default: ClusterSpec) -> list[str]:

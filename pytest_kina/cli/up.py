@@ -15,8 +15,8 @@ from typing import Any
 from pytest_kina.cli.acting import acting, options_of
 from pytest_kina.cli.output import Teller, age, say, say_json
 from pytest_kina.cli.view import nodes, table, views
-from pytest_kina.errors import PoolTimeoutError, ProviderUnavailableError, SettingsError
-from pytest_kina.marks import Defaults, requests
+from pytest_kina.errors import PoolTimeoutError, ProviderUnavailableError, SettingsError, SpecError
+from pytest_kina.marks import Defaults, check_keys, requests, wrong_specs
 from pytest_kina.pool import Want, open_root, records
 from pytest_kina.pool.actor import Actor, SlotUnusable
 from pytest_kina.pool.records import Record, State
@@ -72,8 +72,10 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
 
 
 def spec_of(chosen: argparse.Namespace, settings: Settings) -> ClusterSpec:
-    """The spec that the arguments ask for, on top of the project's. Raises :class:`SpecError`."""
+    """The spec that the arguments ask for, on top of the project's. Raises SpecError and SettingsError."""
     project = settings.project
+    if wrong := wrong_specs(project):
+        raise SettingsError("\n".join(wrong))
     if chosen.name is not None and chosen.name not in project.clusters:
         known = ", ".join(sorted(project.clusters)) or "none"
         raise SettingsError(
@@ -82,6 +84,10 @@ def spec_of(chosen: argparse.Namespace, settings: Settings) -> ClusterSpec:
         )
     given = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
     keys = {key: value for key in given if (value := getattr(chosen, key)) is not None}
+    try:
+        check_keys(keys, "wrong option of `pytest-kina up`")
+    except SpecError as error:
+        raise SpecError(error.message, next_step="see `pytest-kina up --help` for what each option takes") from error
     defaults = Defaults(spec=project.spec, named=project.clusters)
     (request,) = requests([((chosen.name,) if chosen.name else (), keys)], defaults, test="", module="")
     return request.specs[0]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_kina import hookspecs
-from pytest_kina.errors import KinaError, SettingsError, SpecError
+from pytest_kina.errors import KinaError, SettingsError
 from pytest_kina.fixtures import (
     kina_artifacts,
     kina_client,
@@ -123,15 +123,6 @@ def _wrong_specs(project: Project) -> list[str]:
     """What is wrong with the default spec and the named specs, each with its table."""
     if not (project.spec or project.clusters):
         return []
-    from pytest_kina.marks import Defaults, check_keys, default_spec
+    from pytest_kina.marks import wrong_specs  # here: runs without specs do not need it
 
-    tables = {"[tool.kina]": project.spec} | {f"[tool.kina.clusters.{n}]": keys for n, keys in project.clusters.items()}
-    problems = []
-    for table, keys in tables.items():
-        try:
-            check_keys(keys, f"{table} in {project.path}")
-            if keys is project.spec:
-                default_spec(Defaults(spec=keys))
-        except SpecError as error:
-            problems.append(str(error))
-    return problems
+    return wrong_specs(project)

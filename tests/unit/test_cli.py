@@ -282,6 +282,7 @@ def test_a_cluster_that_cannot_be_made_leaves_nothing(
     [
         (("--version=one",), "version: expected"),
         (("--profile=api", "--simulated-nodes=3"), "api"),
+        (("--profile=small",), "'small'\nNext step: see `pytest-kina up --help`"),
         (("nobody",), "known are: none"),
         (("--ttl=0",), "--ttl=15m"),
         (("--ttl=soon",), "--ttl: expected a duration"),
@@ -296,6 +297,26 @@ def test_a_wrong_question_is_exit_code_2(kina: Command, home: Path, arguments: S
     assert result.code == 2
     assert words in result.err
     assert "--kina-" not in result.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("[tool.kina]\nversion = 1.36", "[tool.kina] in {}: version: expected"),
+        ("[tool.kina]\nsimulated_nodes = '2'", "[tool.kina] in {}: simulated_nodes: expected"),
+        ("[tool.kina]\nfeature_gates = ['a']", "[tool.kina] in {}: feature_gates: expected"),
+        ("[tool.kina]\nprofile = 'small'", "[tool.kina] in {}: profile: expected"),
+        ("[tool.kina.clusters.big]\nnodes = 3", "[tool.kina.clusters.big] in {}: nodes: no such key"),
+    ],
+)
+def test_up_refuses_a_wrong_spec_of_the_project(kina: Command, home: Path, table: str, words: str) -> None:
+    """A wrong default or named spec is exit code 2 and one document with a next step, and starts nothing."""
+    Path("pyproject.toml").write_text(table)
+    result = kina("up", "--json")
+    assert result.code == 2
+    assert words.format(Path("pyproject.toml").absolute()) in result.json["error"]
+    assert "Next step: allowed keys are" in result.json["error"]
     assert not home.exists()
 
 
