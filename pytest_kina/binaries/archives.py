@@ -94,8 +94,16 @@ def bundle(entries: Sequence[Entry], output: Path) -> None:
 def import_bundle(archive: Path, store: Store, progress: Progress) -> list[Entry]:
     """Add the entries of a bundle to the store; those that it has already stay as they are.
 
-    Raises :class:`BinaryError` when the archive is suspicious, made for another platform, or a digest differs.
+    Raises :class:`BinaryError` when the archive cannot be read, is suspicious, made for another platform, or
+    a digest differs.
     """
+    try:
+        archive.open("rb").close()
+    except OSError as error:
+        raise BinaryError(
+            f"{archive} cannot be read ({error.strerror}); expected what `pytest-kina binaries bundle` writes",
+            next_step="run `pytest-kina binaries bundle FILE` on a machine that has the binaries, and import that file",
+        ) from error
     with _opened(archive) as opened:
         folders = sorted({PurePosixPath(name).parts[0] for name in opened.sizes})
         described = [_described(opened, folder) for folder in folders]

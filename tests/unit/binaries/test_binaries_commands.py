@@ -152,11 +152,14 @@ def test_bundle_of_what_is_not_there_says_how_to_get_it(run: Run, tmp_path: Path
     assert not (tmp_path / "b.tar").exists()
 
 
-def test_import_of_a_missing_file_is_one_line(run: Run, tmp_path: Path) -> None:
-    """A file that does not exist is an error with its name, not a traceback."""
-    code, _, err = run("import", str(tmp_path / "none.tar"))
+@pytest.mark.parametrize(("name", "problem"), [("none.tar", "No such file or directory"), ("", "Is a directory")])
+def test_import_of_no_file_says_what_was_expected(run: Run, tmp_path: Path, name: str, problem: str) -> None:
+    """What is missing or no file is an error with its name, what was expected, and the next step."""
+    code, _, err = run("import", str(tmp_path / name))
     assert code == 1
-    assert "none.tar" in err
+    assert f"{tmp_path / name} cannot be read ({problem}); expected what `pytest-kina binaries bundle` writes" in err
+    assert "Next step: run `pytest-kina binaries bundle FILE` on a machine that has the binaries" in err
+    assert "[Errno" not in err
 
 
 def test_prune_keeps_what_the_table_leads_to(run: Run, stored: Make, store: Store) -> None:
