@@ -331,13 +331,17 @@ OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """What ``[tool.kina]`` of a project says: options, the default cluster spec and named specs, all unchecked."""
+    """What ``[tool.kina]`` of a project says: options, the default cluster spec and named specs, all unchecked.
+
+    ``problems`` names unknown keys and tables that are none; :func:`resolve` refuses them with all else that is wrong.
+    """
 
     path: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     spec: Mapping[str, Any] = field(default_factory=dict)
     clusters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     alerts: Sequence[Mapping[str, Any]] = ()
+    problems: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -399,7 +403,7 @@ def default_size() -> int:
 def read_project(directory: Path) -> Project:
     """``[tool.kina]`` of the nearest ``pyproject.toml`` in ``directory`` or above, up to the top of the repository.
 
-    Raises :class:`SettingsError` for a file that is not TOML, for unknown keys, and for tables that are none.
+    Raises :class:`SettingsError` for a file that is not TOML, and for a ``tool.kina`` that is no table.
     """
     for place in (directory, *directory.parents):
         if (path := place / "pyproject.toml").is_file():
@@ -419,16 +423,18 @@ def _project(path: Path) -> Project:
     clusters = table.get("clusters", {})
     if not isinstance(clusters, dict) or not all(isinstance(spec, dict) for spec in clusters.values()):
         problems.append(f"[tool.kina] clusters in {path}: expected one table per name, like [tool.kina.clusters.east]")
+        clusters = {}
     alerts = table.get("alerts", [])
     if not isinstance(alerts, list) or not all(isinstance(rule, dict) for rule in alerts):
         problems.append(f"[tool.kina] alerts in {path}: expected tables, each headed [[tool.kina.alerts]]")
-    _refuse(problems)
+        alerts = []
     return Project(
         path=path,
         options={key: value for key, value in table.items() if key in known},
         spec={key: value for key, value in table.items() if key in SPEC_KEYS and key not in known},
         clusters=clusters,
         alerts=alerts,
+        problems=tuple(problem for problem in problems if problem),
     )
 
 
@@ -469,11 +475,12 @@ def resolve(
     names to value and place.
 
     Relative paths in configuration files count from ``directory`` (default: the current one). Raises
-    :class:`SettingsError` that names every wrong value with its source, the expected form and an example.
+    :class:`SettingsError` that names every wrong value with its source, the expected form and an example, and all
+    problems of ``project``.
     """
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
-    problems: list[str] = []
+    problems = list(project.problems)
     for option in OPTIONS:
         raw, sources[option.name], from_file = _first(option, flags, environ, ini, project)
         try:

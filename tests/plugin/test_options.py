@@ -72,7 +72,7 @@ def test_wrong_options_are_named_together(project: Project, monkeypatch: pytest.
     """Wrong values from several sources are all named in one usage error."""
     monkeypatch.setenv("KINA_TTL", "soon")
     project.pytester.makepyprojecttoml(
-        '[tool.kina]\nkeep = "some"\noffline = 2\nprofile = 3\n[tool.kina.clusters.big]\nsimulated_nodes = "3"'
+        '[tool.kina]\nversio = "1"\nkeep = "some"\noffline = 2\nprofile = 3\n[tool.kina.clusters.big]\nsimulated_nodes = "3"'
     )
     project.write(test_a="def test_it(): pass")
     result = project.run("--kina-lease-timeout=0")
@@ -80,6 +80,7 @@ def test_wrong_options_are_named_together(project: Project, monkeypatch: pytest.
     message = "\n".join(result.errlines)
     for place in (
         "KINA_TTL",
+        "[tool.kina] versio in",
         "[tool.kina] keep in",
         "[tool.kina] offline in",
         "[tool.kina] in",

@@ -209,14 +209,25 @@ def test_project_without_our_table_is_empty(tmp_path: Path) -> None:
         ("[tool.kina]\nplan = true", "[tool.kina] plan in {}: no such key"),
         ("[tool.kina]\nclusters = 3", "[tool.kina] clusters in {}: expected one table per name"),
         ("[tool.kina.clusters]\neast = 3", "[tool.kina] clusters in {}: expected one table per name"),
+        ("[tool.kina]\nalerts = [3]", "[tool.kina] alerts in {}: expected tables"),
     ],
 )
 def test_wrong_project_is_refused(tmp_path: Path, text: str, said: str) -> None:
     """A project file that cannot be understood is an error with its path."""
     path = write(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
-        read_project(tmp_path)
+        for_command({}, tmp_path)
     assert said.format(path) in str(caught.value)
+
+
+def test_an_unknown_key_hides_no_other_mistake(tmp_path: Path) -> None:
+    """Unknown keys, tables that are none and wrong values are named in one error, with one next step."""
+    write(tmp_path, "[tool.kina]\nversio = '1'\ncolour = 2\nclusters = 3\nalerts = 4\nttl = 'soon'")
+    with pytest.raises(SettingsError) as caught:
+        for_command({"keep": "some"}, tmp_path)
+    for place in ("versio in", "colour in", "clusters in", "alerts in", "ttl in", "--kina-keep"):
+        assert place in str(caught.value)
+    assert caught.value.next_step == "correct them"
 
 
 def test_commands_resolve_without_pytest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
