@@ -38,12 +38,18 @@ class Directories:
     platform: Platform
 
     def before_store(self, explicit: Sequence[Path]) -> Iterator[tuple[str, Look]]:
-        """What the user pointed at, in the order in which it counts; a name for each place, and how to look there."""
-        for directory in explicit:
-            yield f"explicit directory {directory}", self._in(directory, "explicit option")
-        for variable in ("KINA_ASSETS", "KUBEBUILDER_ASSETS"):
-            for part in filter(None, os.environ.get(variable, "").split(os.pathsep)):
-                yield f"{variable}={part}", self._in(Path(part), variable)
+        """What the user pointed at, in the order in which it counts; a name for each place, and how to look there.
+
+        ``explicit`` may come from ``KINA_ASSETS``, as the settings read it: it has that name then, and is not repeated.
+        """
+        ours = _directories("KINA_ASSETS")
+        for directory in dict.fromkeys([*map(Path.absolute, explicit), *ours]):
+            if directory in ours:
+                yield f"KINA_ASSETS={directory}", self._in(directory, "KINA_ASSETS")
+            else:
+                yield f"explicit directory {directory}", self._in(directory, "explicit option")
+        for directory in _directories("KUBEBUILDER_ASSETS"):
+            yield f"KUBEBUILDER_ASSETS={directory}", self._in(directory, "KUBEBUILDER_ASSETS")
         yield "TEST_ASSET_*", self._test_assets
 
     def after_store(self) -> Iterator[tuple[str, Look]]:
@@ -100,6 +106,12 @@ class Directories:
         digests = {name: inspection.digest for name, inspection in seen.items()}
         absolute = {name: path.absolute() for name, path in paths.items()}
         return Found(wanted.family, versions.pop(), source, absolute, digests)
+
+
+def _directories(variable: str) -> list[Path]:
+    """The directories that an environment variable names, separated like those of ``PATH``."""
+    parts = filter(None, os.environ.get(variable, "").split(os.pathsep))
+    return [Path(os.path.expanduser(part)).absolute() for part in parts]  # noqa: PTH111  Path's may raise
 
 
 def _envtest_base() -> Path:

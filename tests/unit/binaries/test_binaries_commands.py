@@ -94,6 +94,15 @@ def test_get_from_a_named_directory(run: Run, program: Callable[..., Path], tmp_
     assert document["paths"] == {"kwok": str(path)}
 
 
+def test_get_from_the_variable_says_so(
+    run: Run, program: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is found in a directory of ``KINA_ASSETS`` has that source, since no option was given."""
+    program(tmp_path / "mine", "kwok", "v0.9.9")
+    monkeypatch.setenv("KINA_ASSETS", str(tmp_path / "mine"))
+    assert parsed(run("get", "kwok", "--json"))["sources"] == {"kwok": "KINA_ASSETS"}
+
+
 def test_failure_has_exit_code_one_and_the_reason(run: Run) -> None:
     """What cannot be obtained ends with 1; the reason is on the error output, or in the JSON document."""
     code, out, err = run("get", "kwok", "--offline")

@@ -13,6 +13,7 @@ from pytest_kina.binaries.releases import SERVERS
 from pytest_kina.binaries.store import Entry
 from pytest_kina.errors import BinaryError
 from pytest_kina.progress import silent
+from pytest_kina.settings import for_command
 from tests.support.release_server import PRINTS, executable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the executables are made for Linux")
@@ -82,6 +83,28 @@ def test_wrong_version_everywhere_lists_every_place(
     assert lines[3] == f"  KUBEBUILDER_ASSETS={tmp_path / 'missing'}: there is no such directory"
     assert "  PATH: kube-apiserver has v1.33.1, expected 1.36" in lines
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize("form", ["absolute", "relative", "of the home"])
+def test_directory_of_the_variable_has_its_name_also_when_it_is_handed_over(
+    ask: Ask, program: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    """The settings hand over what ``KINA_ASSETS`` says: it is called that, and listed once."""
+    directory = tmp_path / "home" / "assets"
+    written = {"absolute": str(directory), "relative": "home/assets", "of the home": "~/assets"}[form]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KINA_ASSETS", written)
+    handed_over = for_command({}, tmp_path).assets
+    with pytest.raises(BinaryError) as caught:
+        ask("kwok", explicit=(tmp_path / "option", *handed_over))
+    assert [place for place, _ in caught.value.details["reasons"]][:3] == [
+        f"explicit directory {tmp_path / 'option'}",
+        f"KINA_ASSETS={directory}",
+        "TEST_ASSET_*",
+    ]
+    path = program(directory, "kwok", "v0.8.0")
+    assets = ask("kwok", explicit=handed_over)
+    assert (assets.sources, assets.paths) == ({"kwok": "KINA_ASSETS"}, {"kwok": path})
 
 
 def test_family_is_never_mixed(ask: Ask, program: Put, tmp_path: Path, stored: Callable[[str, str], Entry]) -> None:
