@@ -69,7 +69,7 @@ def requests(marks: Iterable[Mark], defaults: Defaults, *, test: str, module: st
     """
     farthest_first = list(marks)[::-1]
     problems = [problem for mark in farthest_first for problem in _problems(*mark)]
-    _refuse(problems)
+    _refuse(problems or _misspelt(farthest_first, defaults.named))
     merged: dict[str, dict[str, Any]] = {}
     for args, keys in farthest_first:
         name = args[0] if args else UNNAMED
@@ -229,6 +229,22 @@ def _problems(args: Sequence[Any], keys: Keys) -> list[str]:
     if "version" in keys and "versions" in keys:
         found.append("version and versions: only one of them")
     return [problem for problem in found if problem]
+
+
+def _misspelt(marks: Iterable[Mark], tables: Mapping[str, Keys]) -> list[str]:
+    """Names that bring no keys and are no table, but almost a table that these marks do not name as well."""
+    import difflib
+
+    bare: dict[str, bool] = {}
+    for args, keys in marks:
+        if args:
+            bare[args[0]] = bare.get(args[0], True) and not keys
+    others = [table for table in tables if table not in bare]
+    return [
+        f"{name!r}: no [tool.kina.clusters.{name}]; did you mean {near[0]!r}? If not, add that table, empty or not"
+        for name in bare
+        if bare[name] and name not in tables and (near := difflib.get_close_matches(name, others, n=1))
+    ]
 
 
 def _bad_name(args: Sequence[Any]) -> str:

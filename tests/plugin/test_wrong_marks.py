@@ -44,6 +44,16 @@ def test_wrong_mark_is_refused(project: Project, arguments: str, problem: str) -
     assert not project.home.exists()
 
 
+def test_misspelt_name_of_a_named_spec_is_refused(project: Project) -> None:
+    """A mark whose name is almost that of a table is a usage error, instead of a test on the default cluster."""
+    project.pytester.makepyprojecttoml("[tool.kina.clusters.big]\nsimulated_nodes = 3")
+    project.write(test_a="import pytest\n@pytest.mark.kina_cluster('bgi')\ndef test_bad(): pass")
+    result = project.run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "test_a.py::test_bad: 'bgi': no [tool.kina.clusters.bgi]; did you mean 'big'?" in "\n".join(result.errlines)
+    assert not project.home.exists()
+
+
 def test_all_wrong_tests_are_named_at_once(project: Project) -> None:
     """Every bad test of the run is listed, from whichever module, also parameters and what the hook returned."""
     project.pytester.makeconftest(

@@ -140,6 +140,21 @@ def test_named_spec_is_a_base_for_its_marks() -> None:
     assert spec_of(mark("other"), defaults=defaults) == ClusterSpec(version="1.35")
 
 
+def test_name_that_is_almost_a_named_spec_is_refused() -> None:
+    """A name without keys that is close to a table is taken for a slip, unless the table is asked for as well."""
+    defaults = Defaults(named={"big": {"simulated_nodes": 9}, "east": {}})
+    with pytest.raises(SpecError, match=r"'bgi': no \[tool.kina.clusters.bgi\]; did you mean 'big'\?"):
+        spec_of(mark("bgi"), defaults=defaults)
+    with pytest.raises(SpecError, match="did you mean 'big'"):
+        request_from_parameter({}, [mark("bgi")], defaults, test=TEST, module=MODULE)
+    assert spec_of(mark("bgi", simulated_nodes=2), defaults=defaults).simulated_nodes == 2
+    assert spec_of(mark("bgi"), mark("bgi", simulated_nodes=2), defaults=defaults).simulated_nodes == 2
+    assert spec_of(mark("bgi")) == spec_of(mark("other"), defaults=defaults) == ClusterSpec()
+    assert spec_of(mark("bgi"), defaults=Defaults(named={"big": {}, "bgi": {}})) == ClusterSpec()
+    (both,) = ask(mark("east"), mark("west"), defaults=defaults)
+    assert [name for name, _ in both.clusters] == ["west", "east"]
+
+
 def test_parameter_goes_over_marks() -> None:
     """A parameter's keys are the closest of all."""
     marks = [mark(version="1.34", simulated_nodes=2)]
