@@ -56,6 +56,10 @@ class Loan:
         """The unnamed cluster, else the first one named."""
         return self.clusters.get("") or next(iter(self.clusters.values()))
 
+    def died(self) -> Mapping[str, str]:
+        """The clusters of this loan that are of no use any more, by name, each with the reason."""
+        return {lease.name: why for lease in self.leases if (why := lease.unhealthy()) is not None}
+
     def give_back(self) -> None:
         """Release all leases; again is harmless."""
         for lease in self.leases:
@@ -229,9 +233,10 @@ class Run:
 class Timings:
     """What was measured for one leased cluster, and a stopwatch for phases of the test's own."""
 
-    def __init__(self, run: Run, cluster: Cluster) -> None:
+    def __init__(self, run: Run, cluster: Cluster, lease: Lease) -> None:
         self._run = run
         self._cluster = cluster
+        self._lease = lease
 
     @property
     def events(self) -> list[TimingEvent]:
@@ -248,10 +253,15 @@ class Timings:
         """
         from pytest_kina.timing import Phase
 
-        recorder, cluster = self._run.recorder, self._cluster
+        recorder, cluster, lease = self._run.recorder, self._cluster, self._lease
         assert recorder is not None, "there is a cluster, so the pool is open"
         stopwatch = recorder.bind(
-            cluster=cluster.name, provider=cluster.provider, kubernetes=cluster.version, profile=cluster.profile
+            cluster=cluster.name,
+            provider=cluster.provider,
+            provider_version=lease.want.provider.info.version,
+            kubernetes=cluster.version,
+            profile=cluster.profile,
+            start=lease.start,
         )
         return stopwatch.phase(Phase(phase), nodes=cluster.spec.simulated_nodes)
 

@@ -54,7 +54,7 @@ def unreachable(call: Call, error: Exception) -> ApiError:
     """The error for no answer at all: nothing listens, the connection broke, or the time was over."""
     return ApiError(
         f"cannot {call}: the API server did not answer: {type(error).__name__}: {error}",
-        next_step="look at component_logs(); `pytest-kina status` says whether the cluster is alive",
+        next_step="look at component_logs(), and in the cluster's directory: died.json names what has ended",
         reason=type(error).__name__,
     )
 

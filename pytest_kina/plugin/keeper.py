@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_kina import fixtures
-from pytest_kina.errors import KinaError
+from pytest_kina.errors import ApiError, KinaError
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.lobby import OURS, Lobby
 from pytest_kina.run import Loan, Run, Timings, slug
@@ -38,6 +38,8 @@ class _Held:
     for_test: bool
     names: set[str]
     """Fixtures of users that depend on the loan and outlive a test."""
+    died: bool = False
+    """True once a failed test has shown that a cluster of the loan is of no use any more."""
 
     @property
     def for_module(self) -> str:
@@ -96,11 +98,21 @@ class Keeper:
             yield namespace
         finally:
             if not self._keeps(item):
-                namespace.delete(wait=False)
+                self._discard(namespace)
+
+    def _discard(self, namespace: Namespace) -> None:
+        try:
+            namespace.delete(wait=False)
+        except ApiError:
+            # A dead cluster takes its namespaces along, and has been explained where it made the test fail.
+            if self._held is None or not self._held.loan.died():
+                raise
 
     def timings(self, cluster: Cluster) -> Timings:
         """The stopwatch and the events of a leased cluster."""
-        return Timings(self.run, cluster)
+        assert self._held is not None, f"{cluster.name} is leased"
+        lease = next(lease for lease in self._held.loan.leases if lease.name == cluster.name)
+        return Timings(self.run, cluster, lease)
 
     def artifacts(self, item: pytest.Item) -> Path:
         """The directory for one test's files, made at the first call."""
@@ -136,7 +148,7 @@ class Keeper:
         finally:
             if self._courtesy:
                 self._courtesy.end()
-            if (held := self._held) is not None and (held.for_test or self._leaves_module(held, nextitem)):
+            if (held := self._held) is not None and (held.for_test or held.died or self._leaves_module(held, nextitem)):
                 self._finish(held)
 
     @pytest.hookimpl(wrapper=True)
@@ -206,10 +218,14 @@ class Keeper:
             return
         from pytest_kina.cluster import evidence
 
+        died = held.loan.died()
+        held.died = held.died or bool(died)
         for cluster in held.loan.clusters.values():
             namespace = item.stash.get(_namespace, None) if cluster is held.loan.main else None
             name = namespace.name if namespace else None
             text = evidence.collect(cluster, name, limit_bytes=_EVIDENCE_BYTES)
+            if why := died.get(cluster.name):
+                text = f"THIS CLUSTER HAS DIED: {why}{os.linesep}The next test gets another one.{os.linesep}{text}"
             report.sections.append((f"kina cluster {cluster.name}", f"{cluster.directory}{os.linesep}{text}"))
 
     def _used_by(self, item: pytest.Item) -> _Held | None:

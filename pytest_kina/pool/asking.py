@@ -10,7 +10,7 @@ from functools import partial
 
 from pytest_kina.errors import ProviderUnavailableError, ProvisionError
 from pytest_kina.pool import records
-from pytest_kina.pool.actor import Actor, SlotUnusable
+from pytest_kina.pool.actor import Actor, SlotUnusable, place_of
 from pytest_kina.pool.builds import Build
 from pytest_kina.pool.leases import Lease
 from pytest_kina.pool.locks import ProcessLock
@@ -197,6 +197,7 @@ class Asker:
             start=start,
             give_back=leave if held is None else held.release,
             keep=partial(self._keep_for_person, number, cluster, held),
+            check=partial(self._wants[index].provider.check, place_of(self._root, number, cluster)),
         )
         undo.callback(lease.release)
         self._leases[index] = lease

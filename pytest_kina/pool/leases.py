@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from pytest_kina.errors import KinaError
 from pytest_kina.pool.wants import Want
 
 
@@ -26,6 +27,7 @@ class Lease:
         start: str,
         give_back: Callable[[], None],
         keep: Callable[[str], bool],
+        check: Callable[[], str | None],
     ) -> None:
         self.name = name
         self.directory = directory
@@ -33,6 +35,7 @@ class Lease:
         self.want = want
         self.start = start
         self._keep = keep
+        self._check = check
         self._give_back: Callable[[], None] | None = give_back
         self._pid = os.getpid()
         self.released_at = float("-inf")
@@ -44,6 +47,13 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"<Lease of {self.name}, {self.want.isolation}{'' if self._give_back else ', released'}>"
+
+    def unhealthy(self) -> str | None:
+        """One sentence that says why the cluster is of no use any more, or None. Takes milliseconds."""
+        try:
+            return self._check()
+        except (KinaError, OSError) as error:
+            return f"the health check failed: {error}"
 
     def keep(self, why: str) -> bool:
         """Leave the cluster to a person when nobody uses it any more: it stays as it is until it is deleted by name.

@@ -32,6 +32,22 @@ def test_it(kina_cluster, kina_namespace, number):
     assert [item["metadata"]["name"] for item in kina_namespace.list("configmaps")] == ["a"]
 """
 
+MARKING_TEST = """
+import os
+import pytest
+
+pytestmark = pytest.mark.kina_cluster(profile="api")
+
+@pytest.mark.parametrize("number", range(4))
+def test_it(kina_cluster, number):
+    mine = f"run-{os.environ['RUN']}"
+    kina_cluster.apply(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": mine, "namespace": "default"}}
+    )
+    names = [item["metadata"]["name"] for item in kina_cluster.list("configmaps", namespace="default")]
+    assert [name for name in names if name.startswith("run-")] == [mine]
+"""
+
 
 @pytest.fixture
 def home(tmp_path: Path, assets: str) -> Iterator[Home]:
@@ -74,10 +90,12 @@ def test_cluster_stays_warm_and_clean_between_runs(home: Home) -> None:
 
 @pytest.mark.parametrize("second", ["same", "other"])
 def test_two_runs_at_once_never_share_a_cluster(home: Home, tmp_path: Path, second: str) -> None:
-    """Two simultaneous runs, with equal or different specs, use different clusters and keep to the capacity."""
-    other = API_TEST.replace('profile="api"', 'profile="api", feature_gates={"WatchList": False}')
-    write_project(home.project, {"one/test_it.py": API_TEST, "two/test_it.py": API_TEST if second == "same" else other})
-    runs = [home.start("-n", "2", name, KINA_POOL_SIZE="2", ci=True) for name in ("one", "two")]
+    """Simultaneous runs, with equal or different specs, never see each other's objects and keep to the capacity."""
+    other = MARKING_TEST.replace('profile="api"', 'profile="api", feature_gates={"WatchList": False}')
+    two = MARKING_TEST if second == "same" else other
+    write_project(home.project, {"one/test_it.py": MARKING_TEST, "two/test_it.py": two})
+    # Each test writes first and looks then: of two runs in one cluster, at least one sees the mark of the other.
+    runs = [home.start("-n", "2", name, KINA_POOL_SIZE="2", ci=True, RUN=name) for name in ("one", "two")]
     for run in map(finish, runs):
         assert run.returncode == 0, run.output
         assert run.outcomes["passed"] == 4
@@ -115,4 +133,39 @@ def test_failing_test_explains_itself_and_leaves_nothing(home: Home) -> None:
     assert "WaitTimeoutError" in run.output
     assert "FailedScheduling" in run.output
     assert "kube-scheduler" in run.output
+    home.assert_nothing_left()
+
+
+def test_a_cluster_that_dies_is_explained_and_replaced(home: Home) -> None:
+    """The test during which a component dies says which one and how; the tests after it get another cluster."""
+    source = """
+import json, os, signal, time
+
+def test_first(kina_cluster, kina_namespace):
+    mark = f"KINA_CLUSTER={kina_cluster.name}".encode()
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line, environ = open(f"/proc/{pid}/cmdline", "rb").read(), open(f"/proc/{pid}/environ", "rb").read()
+        except OSError:
+            continue
+        if b"kube-controller-manager" in line.split(b"\\0")[0] and mark in environ:
+            os.kill(int(pid), signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not (kina_cluster.directory / "died.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+
+def test_second(kina_namespace):
+    kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+
+def test_third(kina_namespace):
+    kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+"""
+    write_project(home.project, {"test_it.py": source})
+    run = home.run("--tb=line", ci=True, KINA_GATE_BUDGET="0")
+    assert dict(run.outcomes) == {"failed": 1, "passed": 2}, run.output
+    assert "THIS CLUSTER HAS DIED: " in run.output
+    assert "kube-controller-manager" in run.output.partition("THIS CLUSTER HAS DIED: ")[2].splitlines()[0]
+    assert len(home.events(Phase.CREATE)) == 2
     home.assert_nothing_left()
