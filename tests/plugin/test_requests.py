@@ -273,11 +273,30 @@ def test_fixtures_of_one_cluster_agree(project: Project) -> None:
             phases = [event.phase for event in kina_timings.events]
             assert {Phase.CREATE, Phase.STARTUP, Phase.INSTALL} <= set(phases)
             assert {event.cluster for event in kina_timings.events} == {kina_cluster.name}
+            assert {event.provider_version for event in kina_timings.events} == {"1.0"}
             with pytest.raises(ValueError):
                 kina_timings.measure("lunch")
         """
     )
     project.run().assert_outcomes(passed=2)
+
+
+def test_measured_phases_say_how_the_cluster_came_about(project: Project) -> None:
+    """The events of ``kina_timings.measure`` have the provider's version and whether the cluster was fresh or reused."""
+    project.write(
+        test_a="""
+        import pytest
+
+        @pytest.mark.kina_cluster(isolation="exclusive")
+        @pytest.mark.parametrize("start", ["fresh", "reused"])
+        def test_it(kina_timings, start):
+            with kina_timings.measure("install"):
+                pass
+            event = kina_timings.events[-1]
+            assert (event.phase, event.provider_version, event.start) == ("install", "1.0", start)
+        """
+    )
+    project.run("-p", "no:randomly").assert_outcomes(passed=2)
 
 
 def test_artifacts_have_a_directory_per_test(project: Project) -> None:
