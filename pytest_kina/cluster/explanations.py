@@ -16,10 +16,16 @@ _EVENTS = 8
 _STATUS_CHARACTERS = 1500
 
 
-def explain(api: Api, target: Target, items: Sequence[dict[str, Any]]) -> str:
-    """A few lines per object for the first few of ``items``; never raises for what cannot be had."""
+def explain(api: Api, target: Target, items: Sequence[dict[str, Any]], *, seen: int) -> str:
+    """A few lines per object for the first few of ``items``; never raises for what cannot be had.
+
+    ``items`` are those of the ``seen`` objects that are not as wanted.
+    """
+    if not seen:
+        where = f" in namespace {target.namespace}" if target.namespace else ""
+        return f"{target.subject} does not exist" if target.name else f"there are no {target.subject}{where}"
     if not items:
-        return f"{target.subject} does not exist" if target.name else "no such object is missing anything"
+        return "each of them is as wanted, but their number is not"
     parts = [_object(api, item) for item in items[:_OBJECTS]]
     more = [f"... and {len(items) - _OBJECTS} more"] if len(items) > _OBJECTS else []
     return "\n".join(parts + more)

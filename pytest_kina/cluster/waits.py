@@ -132,9 +132,11 @@ def _in_vain(api: Api, target: Target, tally: _Tally, view: View, outcome: str) 
     wanted = f"{tally.count} to {tally.goal}" if tally.count is not None else f"to {tally.goal}"
     where = f" in namespace {target.namespace}" if target.namespace else ""
     short = [item for key, item in view.objects.items() if key not in tally.reached]
-    seen = "" if target.name else f"; {len(tally.reached)} of {len(view.objects)} have"
+    seen = len(view.objects)
+    have = f"; {len(tally.reached)} of {seen} have" if seen and not target.name else ""
+    why = explain(api, target, short, seen=seen)
     return WaitTimeoutError(
-        f"waited for {target.subject}{where} {wanted}: {outcome}{seen}{tally.trouble}\n{explain(api, target, short)}",
+        f"waited for {target.subject}{where} {wanted}: {outcome}{have}{tally.trouble}\n{why}",
         next_step="compare the last status with what was waited for; a longer timeout= helps only if it was moving",
         reason="Timeout",
         body=short[0] if short else {},

@@ -225,6 +225,29 @@ def test_time_out_of_a_collection_says_how_many(fake_api: FakeApi, fake_cluster:
         fake_cluster.wait("pods", count=3, condition="Ready", namespace="default", timeout=0.2)
 
 
+@pytest.mark.parametrize(
+    ("wish", "subject"),
+    [({}, "pods"), ({"count": 3}, "pods"), ({"selector": "app=web"}, r"pods \(app=web\)")],
+    ids=["ready", "count", "selector"],
+)
+def test_time_out_of_an_empty_collection_says_that_nothing_is_there(
+    fake_api: FakeApi, fake_cluster: Cluster, wish: dict[str, Any], subject: str
+) -> None:
+    """No object of the kind is no object that could have a status: the message says so, and where."""
+    fake_api.on("GET", PODS, items())
+    fake_api.on("WATCH", PODS, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "30"}}}))
+    with pytest.raises(WaitTimeoutError, match=rf"within 0.2 s\nthere are no {subject} in namespace default"):
+        fake_cluster.wait("pods", namespace="default", timeout=0.2, **wish)
+
+
+def test_time_out_with_too_many_objects_says_so(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """All objects are as wanted, and there are more than were waited for."""
+    fake_api.on("GET", PODS, items(pod("a", "1", "Running"), pod("b", "1", "Running")))
+    fake_api.on("WATCH", PODS, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "30"}}}))
+    with pytest.raises(WaitTimeoutError, match=r"2 of 2 have\neach of them is as wanted, but their number is not"):
+        fake_cluster.wait("pods", count=1, condition="Ready", namespace="default", timeout=0.2)
+
+
 def test_what_cannot_come_true_ends_the_wait(fake_api: FakeApi, fake_cluster: Cluster) -> None:
     """A pod that has ended will not become Ready; the wait does not use up its time."""
     fake_api.on("GET", PODS, items(pod("p", "1", "Failed")))
