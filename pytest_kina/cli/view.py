@@ -10,6 +10,7 @@ from typing import Any
 from pytest_kina.cli.output import age, columns
 from pytest_kina.pool import Root, SlotStatus, records
 from pytest_kina.pool.actor import describe
+from pytest_kina.pool.locks import is_alive
 from pytest_kina.pool.status import status, stopped
 from pytest_kina.spec import ClusterDescription
 
@@ -18,23 +19,40 @@ _HEADINGS = ("slot", "state", "lock", "cluster", "what", "idle", "ttl", "who")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlotView:
-    """One slot, its cluster's description if it has one, and how long the cluster stays when idle (seconds)."""
+    """One slot, its cluster's description if it has one, and how long the cluster stays when idle (seconds).
+
+    ``sharers`` are those of its users that still live.
+    """
 
     status: SlotStatus
     description: ClusterDescription | None
     ttl: float
+    sharers: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """For messages: the cluster, or the slot when it has none."""
         return self.status.cluster or f"slot {self.status.slot}"
 
+    @property
+    def busy(self) -> bool:
+        """Whether somebody uses the slot or works on it now: holds its lock, or shares its cluster and lives."""
+        return self.status.held or bool(self.sharers)
+
+    @property
+    def doing(self) -> str:
+        """What happens now, for programs: the holder's activity, else ``kept`` or ``idle``; empty without a cluster."""
+        if self.busy or not self.status.note.doing:
+            return self.status.note.doing
+        return "kept" if self.status.kept else "idle"
+
     def who(self) -> str:
-        """Who did what last: activity, test, process, xdist worker, run, and since when."""
+        """Who does what, or did it last: activity, test, process, xdist worker, run, and since when."""
         note = self.status.note
         if not note.doing:
             return ""
-        doing = "left idle" if note.doing == "idle" else note.doing
+        past = {"idle": "left idle", "using": "last used"}.get(note.doing, f"was {note.doing}")
+        doing = note.doing if self.busy and note.doing != "idle" else past
         parts = [doing, note.test and f"for {note.test}", f"by process {note.pid}", f"({note.worker})"]
         parts.append("which is STOPPED" if self.status.held and stopped(note.pid) else "")
         parts.append(self.status.run and f"of run {self.status.run}")
@@ -58,7 +76,7 @@ class SlotView:
             "run": seen.run,
             "users": list(seen.users),
             "holder": {
-                "doing": note.doing,
+                "doing": self.doing,
                 "pid": note.pid,
                 "xdist_worker": note.worker,
                 "test": note.test,
@@ -88,6 +106,7 @@ def _view(root: Root, seen: SlotStatus) -> SlotView:
     record = records.peek(root.slots, seen.slot)
     return SlotView(
         status=seen,
+        sharers=tuple(user for user in seen.users if is_alive(root.processes, user)),
         description=describe(root.clusters / seen.cluster) if seen.cluster else None,
         ttl=record.ttl if record else 0.0,
     )
@@ -108,7 +127,7 @@ def nodes(number: int) -> str:
 def _row(slot: SlotView) -> tuple[str, ...]:
     seen, about = slot.status, slot.description
     what = f"{about.kubernetes} {about.spec.profile}, {nodes(about.spec.simulated_nodes)}" if about else ""
-    idle = age(seen.idle_seconds) if seen.cluster and not seen.held and not seen.users else ""
+    idle = age(seen.idle_seconds) if seen.cluster and not slot.busy else ""
     ttl = age(slot.ttl) if seen.cluster else ""
-    who = slot.who() + (f"; shared by {len(seen.users)}" if seen.users else "")
+    who = slot.who() + (f"; shared by {len(slot.sharers)}" if slot.sharers else "")
     return str(seen.slot), seen.state, "held" if seen.held else "free", seen.cluster, what, idle, ttl, who
