@@ -6,9 +6,14 @@ import os
 import signal
 from pathlib import Path
 
+import cryptography.x509  # noqa: F401 - see below
 import pytest
+import yaml  # noqa: F401 - see below
 
 from tests.support.assets import Obtaining
+
+# pytester takes what an in-process run has imported out of sys.modules again. Libraries with compiled parts do not survive
+# being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run.
 
 _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
 
