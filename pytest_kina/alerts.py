@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pytest_kina.errors import SettingsError
+from pytest_kina.options import positive_duration
 from pytest_kina.report.series import READY, Series
 from pytest_kina.report.table import duration as shown
-from pytest_kina.settings import positive_duration
 from pytest_kina.timing import Phase
 
 PHASES = (*(phase.value for phase in Phase), READY)

@@ -19,10 +19,11 @@ from pytest_kina.fixtures import (
     kina_namespace,
     kina_timings,
 )
+from pytest_kina.options import OPTIONS
 from pytest_kina.plugin.header import existing_lines, header_lines
 from pytest_kina.plugin.lobby import Lobby
 from pytest_kina.plugin.xdist import distributes, is_controller
-from pytest_kina.settings import OPTIONS, Project, Settings, read_project, resolve
+from pytest_kina.settings import Project, Settings, read_project, resolve
 
 __all__ = [
     "kina_artifacts",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pytest_kina.settings import AUTO, DEFAULT_VERSION, NOT_TAKEN, OPTIONS, Settings
+from pytest_kina.options import OPTIONS
+from pytest_kina.settings import AUTO, DEFAULT_VERSION, NOT_TAKEN, Settings
 
 
 def header_lines(settings: Settings, *, verbose: bool) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pytest_kina.settings import OPTIONS
+from pytest_kina.options import OPTIONS
 
 ACTION = Path(__file__).parents[2] / ".github" / "actions" / "kina-gate" / "action.yml"
 

@@ -11,7 +11,8 @@ import pytest
 import pytest_kina
 from pytest_kina import hookspecs
 from pytest_kina.marks import MARK_KEYS
-from pytest_kina.settings import OPTIONS, SPEC_KEYS, read_project
+from pytest_kina.options import OPTIONS
+from pytest_kina.settings import SPEC_KEYS, read_project
 
 SURFACE = Path(__file__).parents[2] / "docs" / "surface.txt"
 

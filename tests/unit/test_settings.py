@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pytest_kina.errors import SettingsError
-from pytest_kina.settings import OPTIONS, Project, Settings, default_size, for_command, read_project, resolve
+from pytest_kina.options import OPTIONS
+from pytest_kina.settings import Project, Settings, default_size, for_command, read_project, resolve
 
 NO_FLAGS: dict[str, str | None] = {}
 

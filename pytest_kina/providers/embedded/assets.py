@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pytest_kina.errors import ProvisionError
 from pytest_kina.files import peek_json, write_json
+from pytest_kina.options import truth
 from pytest_kina.progress import Progress
 from pytest_kina.providers.embedded.components import PROFILES
 from pytest_kina.providers.embedded.layout import Layout
-from pytest_kina.settings import truth
 from pytest_kina.spec import ClusterSpec
 
 _SCHEMA = 1
