@@ -128,6 +128,9 @@ def _with_slot(actor: Actor, number: int, act: Callable[[HeldSlot], None]) -> li
 
 
 def _tidy_slot(actor: Actor, backends: frozenset[str], held: HeldSlot) -> None:
+    # Only the holder of the lock writes the record: what others were writing they have not lived to move into place.
+    for left in actor.root.slots.glob(f".{held.number}.json.*.tmp"):
+        left.unlink(missing_ok=True)
     judged: set[str] = set()
     while (record := held.look()) is not None:
         judged.add(record.cluster)

@@ -367,3 +367,18 @@ def test_the_helper_command_does_not_make_a_root_again(tmp_path: Path) -> None:
     done = subprocess.run([*argv, "--cluster", "kina-x-0-y"], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["stop"] is True
     assert not (tmp_path / "gone").exists()
+
+
+def test_half_written_records_of_the_dead_go(make_kit: Callable[..., Kit]) -> None:
+    """What a killed writer left of a slot's record is removed under that slot's lock; a busy slot is left alone."""
+    kit, other = make_kit(), make_kit()
+    lease = other.lease()
+    mine, busy = (kit.root.slots / f".{number}.json.4711.deadbeef.tmp" for number in (1 - lease.number, lease.number))
+    for path in (mine, busy):
+        path.write_text("{")
+    kit.pool.tidy()
+    assert not mine.exists()
+    assert busy.exists()
+    lease.release()
+    kit.pool.tidy()
+    assert not busy.exists()
