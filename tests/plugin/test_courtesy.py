@@ -157,8 +157,8 @@ def test_loan_stays_once_its_test_needs_it(watched: Watched) -> None:
     watched.courtesy.begin(watched.loan)
     watched.courtesy.end()
     watched.waiting.set()
-    watched.courtesy.close()  # the thread has had its last look
-    assert not watched.returned.is_set()
+    assert not watched.returned.wait(0.5)  # the thread would have looked several times by now
+    watched.courtesy.close()
 
 
 def test_end_waits_for_a_return_that_has_begun() -> None:
