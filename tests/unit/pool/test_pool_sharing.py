@@ -9,11 +9,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pytest_kina.pool.locks import ProcessLock, is_alive
+import pytest
+
+from pytest_kina.pool.locks import ProcessLock, is_alive, try_lock
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
 from pytest_kina.timing import Phase
-from tests.support.pool_kit import Kit
+from tests.support.pool_kit import Kit, want
 
 Make = Callable[..., Kit]
 
@@ -156,3 +158,43 @@ def test_waiting_for_somebody_who_builds_is_not_waiting_for_a_lease(make_kit: Ma
     assert set(waited) == {Phase.BUILD_WAIT, Phase.LEASE_WAIT}
     assert waited[Phase.BUILD_WAIT].seconds > waited[Phase.LEASE_WAIT].seconds
     assert Phase.BUILD_WAIT not in first.phases()
+
+
+def test_removable_lock_files_are_unlinked_while_they_are_held(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens the file at that moment finds it locked, and later unlinked: never a lock that nobody shares."""
+    held: list[bool] = []
+    unlink = Path.unlink
+
+    def watched(path: Path, missing_ok: bool = False) -> None:
+        if path.suffix == ".lock":
+            held.append(try_lock(path) is None)
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", watched)
+    kit.lease("namespace")
+    kit.pool.close()
+    assert held == [True, True], "the build lock, and the process lock"
+
+
+def test_two_equal_wants_get_two_new_clusters(kit: Kit) -> None:
+    """On an empty pool, too: the second is elected apart from the first, by the same process."""
+    one, two = kit.pool.lease([want("namespace"), want("namespace")], note="tests/test_it.py::test_it")
+    assert one.name != two.name
+    assert kit.states() == ["SHARED", "SHARED"]
+
+
+def test_who_wins_the_election_late_looks_again(make_kit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that was shared between a process's look and its build lock is joined, not made a second time."""
+    first = make_kit(lease_timeout=5.0)
+    second = make_kit(run=first.run, lease_timeout=5.0)
+    join, made = second.pool._memberships.join, []
+
+    def outdated(*arguments: object) -> object:
+        answer = join(*arguments)  # type: ignore[arg-type]
+        if not made:
+            made.append(first.lease("namespace"))
+        return answer
+
+    monkeypatch.setattr(second.pool._memberships, "join", outdated)
+    assert second.lease("namespace").name == made[0].name
+    assert len(first.clusters()) == 1
