@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_kina.errors import SpecError
+from pytest_kina import crashpoints
+from pytest_kina.errors import SpecError, StateError
 from pytest_kina.files import peek_json
 from pytest_kina.pool import records
+from pytest_kina.pool.locks import is_alive, is_held
 from pytest_kina.pool.records import Note, Record, State
 from pytest_kina.pool.root import Root
-from pytest_kina.providers import Place, Provider, find
+from pytest_kina.providers import Place, Provider, find, measured_with
 from pytest_kina.spec import ClusterDescription
-from pytest_kina.timing import TimingRecorder
+from pytest_kina.timing import Stopwatch, TimingRecorder
 
 
 class SlotUnusable(Exception):
@@ -44,9 +46,23 @@ class Actor:
             self.providers[name] = find(name)
         return self.providers[name]
 
+    def stopwatch(self, provider: Provider, description: ClusterDescription | None, **attributes: Any) -> Stopwatch:
+        """For one piece of work on a cluster; its events say all that is known of the cluster by now."""
+        about = event_attributes(provider, description) | attributes
+        return self.recorder.bind(**about, concurrency=concurrency(self.root))
+
     def note(self, doing: str) -> Note:
         """Who we are and what we do, for other people's messages."""
         return Note(doing=doing, pid=os.getpid(), worker=self.worker, test=self.test, since=time.time())
+
+
+def unhealthy(provider: Provider, place: Place) -> str | None:
+    """One sentence that says why the cluster must not be handed out, or None."""
+    with crashpoints.around("check"):
+        try:
+            return provider.check(place)
+        except Exception as error:  # a check that cannot say "healthy" means that the cluster is not
+            return f"the health check failed: {error}"
 
 
 def place_of(root: Root, number: int, name: str) -> Place:
@@ -69,9 +85,25 @@ def describe(directory: Path) -> ClusterDescription | None:
         return None
 
 
+def newer_description(directory: Path) -> str | None:
+    """One sentence when a newer version of this plugin, which alone may judge the cluster, described it; else None."""
+    path = directory / ClusterDescription.FILE
+    document = peek_json(path, sys.maxsize)
+    if document is None or document["schema"] <= ClusterDescription.SCHEMA:
+        return None
+    return f"{path} has schema {document['schema']}, this version knows {ClusterDescription.SCHEMA}"
+
+
+def made_by_another(directory: Path, provider: Provider) -> str | None:
+    """The version of the provider that made the cluster, when it is another than that of ``provider``; else None."""
+    description = describe(directory)
+    version = dict(description.identity).get("provider_version") if description else None
+    return version if version != provider.info.version else None
+
+
 def event_attributes(provider: Provider, description: ClusterDescription | None) -> dict[str, Any]:
     """What every timing event says about its cluster."""
-    about: dict[str, Any] = {"provider": provider.info.name, "provider_version": provider.info.version}
+    about: dict[str, Any] = measured_with(provider, dict(description.identity) if description else {})
     if description is None:
         return about
     spec = description.spec
@@ -84,43 +116,29 @@ def event_attributes(provider: Provider, description: ClusterDescription | None)
 
 
 def concurrency(root: Root) -> int:
-    """How many slots are in use or being worked on, roughly: read without taking a lock; at least 1.
-
-    Where the system does not say which locks are held, what merely waits for its reset or deletion counts, too.
-    """
-    held = _held_locks()
-    numbers = records.numbers(root.slots)
-    return max(1, sum(_is_busy(root, number, records.peek(root.slots, number), held) for number in numbers))
+    """How many slots are in use or being worked on, roughly: read without taking a lock; at least 1."""
+    return max(1, sum(_is_busy(root, number, record) for number, record in records.survey(root.slots).items()))
 
 
-def _is_busy(root: Root, number: int, record: Record | None, held: frozenset[tuple[int, int]] | None) -> bool:
-    if record is None or record.state in (State.READY, State.QUARANTINED):
+def _is_busy(root: Root, number: int, record: Record) -> bool:
+    if record.state in (State.READY, State.QUARANTINED):
         return False
-    if held is None:
+    # One file at a time: /proc/locks knows all, but reading it stops every lock of the machine for a moment.
+    try:
+        if record.state is State.SHARED:
+            return any(is_alive(root.processes, user) for user in record.users)
+        return is_held(records.lock_path(root.slots, number))
+    except StateError:  # no descriptor is left, say
         return True
-    users = [root.processes / f"{user}.lock" for user in record.users] if record.state is State.SHARED else []
-    return any(_identity(path) in held for path in (records.lock_path(root.slots, number), *users))
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _held_locks() -> frozenset[tuple[int, int]] | None:
-    """Device and inode of every file that somebody holds a lock on (proc(5), ``/proc/locks``); None without /proc."""
-    try:
-        lines = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return None
-    places = [line.split()[5].split(":") for line in lines if "->" not in line]
-    return frozenset((os.makedev(int(major, 16), int(minor, 16)), int(inode)) for major, minor, inode in places)
 
 
 def clusters_of(root: Root, number: int) -> list[str]:
     """Names of the cluster directories that belong to a slot."""
     pattern = re.compile(rf"kina-[0-9a-f]+-{number}-[0-9a-f]+")
     return sorted(path.name for path in root.clusters.iterdir() if pattern.fullmatch(path.name))
+
+
+def slot_of(root: Root, name: str) -> int | None:
+    """The slot that a cluster of this pool is named for; None for every other name, also those of other pools."""
+    found = re.fullmatch(rf"kina-{re.escape(root.pool_id)}-(\d{{1,9}})-[0-9a-f]+", name)
+    return int(found[1]) if found else None

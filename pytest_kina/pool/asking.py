@@ -9,18 +9,22 @@ from dataclasses import dataclass
 from functools import partial
 
 from pytest_kina.errors import ProviderUnavailableError, ProvisionError
-from pytest_kina.pool import records
+from pytest_kina.pool import permits, records
 from pytest_kina.pool.actor import Actor, SlotUnusable, place_of
 from pytest_kina.pool.builds import Build
 from pytest_kina.pool.leases import Lease
-from pytest_kina.pool.locks import ProcessLock
+from pytest_kina.pool.locks import ProcessLock, wait_for_lock
 from pytest_kina.pool.memberships import Memberships
+from pytest_kina.pool.permits import StartsBusy
 from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.slot import HeldSlot, fits
 from pytest_kina.pool.wants import Want
 
 _REUSES = 1
 """The rank of a slot whose cluster fits, after a reset at most."""
+
+_KEEPING = "keeping.lock"
+_KEEP_PATIENCE = 5.0  # seconds; to keep a shared cluster takes two at most
 
 _EVICTS = 4
 """The rank of a slot whose clean cluster would have to go."""
@@ -43,7 +47,7 @@ class Asker:
     """Asks for the same wants until it has them.
 
     ``worked`` is the seconds spent in creating and resetting; ``outpaced`` is True when the latest attempt ended
-    because another process of the run is making the cluster.
+    because another process of the run is making the cluster, ``starved`` when all start permits were taken.
     """
 
     def __init__(self, actor: Actor, process: ProcessLock, memberships: Memberships, wants: Sequence[Want]) -> None:
@@ -55,25 +59,45 @@ class Asker:
         self._leases: dict[int, Lease] = {}
         self.worked = 0.0
         self.outpaced = False
+        self.starved = False
 
     def attempt(self) -> list[Lease] | None:
         """The leases in the order of the wants, or None when something is not to be had now.
 
         Raises :class:`~pytest_kina.errors.ProvisionError`.
         """
-        self._leases, self.outpaced = {}, False
-        with ExitStack() as always, ExitStack() as undo:
-            try:
-                claims = [claim for index, share in self._order() if (claim := self._seek(index, share, always, undo))]
-                for claim in claims:
-                    self._fill(claim, undo)
-            except _Busy:
-                return None
+        self._leases, self.outpaced, self.starved = {}, False, False
+        with ExitStack() as undo:
+            # The inner one: when a build lock cannot be given up, nobody would be told of the leases.
+            with ExitStack() as always:
+                try:
+                    self._claim_and_fill(always, undo)
+                except StartsBusy:
+                    self.starved = True
+                    return None
+                except _Busy:
+                    return None
             undo.pop_all()
         return [self._leases[index] for index in range(len(self._wants))]
 
+    def _claim_and_fill(self, always: ExitStack, undo: ExitStack) -> None:
+        # All that can be joined, before any slot is locked: joining must not wait meanwhile, least of all for us,
+        # when the cluster that we shared last is the best slot for another one.
+        missing = [(index, share) for index, share in self._order() if not self._joins(index, share, undo)]
+        claims = [self._seek(index, share, always, undo) for index, share in missing]
+        if starts := any(map(self._has_to_start, claims)):
+            # Before anything is made: who got a permit for the first one only would have made it in vain.
+            always.enter_context(permits.permit(self._root.starts))
+        for claim in claims:
+            claim.held.permitted = starts
+            self._fill(claim, undo)
+
+    def _has_to_start(self, claim: _Claim) -> bool:
+        record = records.peek(self._root.slots, claim.held.number)
+        return record is None or record.state is not State.READY or not fits(record, claim.want)
+
     def _order(self) -> list[tuple[int, int]]:
-        # Shared ones first, and always in the same order: joining must not wait while a slot's lock is held.
+        # Shared ones first, and always in the same order: who elects must not wait for who elects in another order.
         indexes = sorted(range(len(self._wants)), key=lambda i: (not self._wants[i].shared, self._wants[i].fingerprint))
         seen: Counter[str] = Counter()
         order = []
@@ -83,14 +107,19 @@ class Asker:
             seen[want.fingerprint] += want.shared
         return order
 
-    def _seek(self, index: int, share: int, always: ExitStack, undo: ExitStack) -> _Claim | None:
-        """A claim on a slot; None when the want is met already, because its cluster could be joined."""
+    def _joins(self, index: int, share: int, undo: ExitStack) -> bool:
+        """Whether the want is met, because its cluster is shared by the run already."""
+        want = self._wants[index]
+        if not want.shared or (joined := self._memberships.join(self._actor, want, share)) is None:
+            return False
+        self._keep(index, *joined, "reused", undo)
+        return True
+
+    def _seek(self, index: int, share: int, always: ExitStack, undo: ExitStack) -> _Claim:
+        """A claim on a slot."""
         want = self._wants[index]
         build = Build(self._root.builds, f"{self._actor.run}.{want.fingerprint}" + (f"-{share}" if share else ""))
         if want.shared:
-            if (joined := self._memberships.join(self._actor, want, share)) is not None:
-                self._keep(index, *joined, "reused", undo)
-                return None
             self._elect(build, want, share, always)
         # Who has failed too often makes none any more, but may use what is there.
         held = self._claim_slot(want, (_REUSES,) if build.hopeless else (_EVICTS - 1, _EVICTS))
@@ -128,10 +157,10 @@ class Asker:
         return None
 
     def _candidates(self, want: Want, limit: int) -> list[int]:
-        slots = self._root.slots
+        slots, known = self._root.slots, records.survey(self._root.slots)
         ranked = []
-        for number in sorted({*range(self._actor.size), *records.numbers(slots)}):
-            record = records.peek(slots, number)
+        for number in sorted({*range(self._actor.size), *known}):
+            record = known.get(number)
             rank = self._rank(number, record, want)
             if rank is not None and rank <= limit:
                 idle = records.idle_seconds(slots, number, record) if record else 0.0
@@ -171,7 +200,7 @@ class Asker:
                 raise _Busy
             record = held.hand_out(want, share=claim.share, user=self._process.name)
         except ProvisionError as error:
-            (claim.build.failed if want.shared else claim.build.failed_alone)(error.message)
+            (claim.build.failed if want.shared else claim.build.failed_alone)(error)
             raise
         except SlotUnusable as error:
             raise _Busy from error
@@ -180,8 +209,9 @@ class Asker:
         if want.shared:
             self._memberships.count(record.cluster)
             held.close()
-            claim.build.succeeded()
             self._keep(claim.index, held.number, record.cluster, start, undo)
+            if start != "reused":
+                claim.build.succeeded()
         else:
             self._keep(claim.index, held.number, record.cluster, start, undo, held)
 
@@ -203,14 +233,25 @@ class Asker:
         self._leases[index] = lease
 
     def _keep_for_person(self, number: int, cluster: str, held: HeldSlot | None, why: str) -> bool:
+        # One after the other: two who look at once would both find the other's slot left.
+        turn = wait_for_lock(self._root.slots / _KEEPING, _KEEP_PATIENCE)
+        if turn is None:
+            return False
+        try:
+            return self._others_are_left(number) and self._kept(number, cluster, held, why)
+        finally:
+            turn.release()
+
+    def _others_are_left(self, number: int) -> bool:
         slots = self._root.slots
         usable = set(range(self._actor.size)) - {number}
         for other in tuple(usable):
             record = records.peek(slots, other)
             if record is not None and (record.kept or record.state is State.QUARANTINED):
                 usable.discard(other)
-        if not usable:
-            return False
+        return bool(usable)
+
+    def _kept(self, number: int, cluster: str, held: HeldSlot | None, why: str) -> bool:
         if held is None:
             return self._memberships.keep(self._actor, number, cluster, why)
         held.keep(why)

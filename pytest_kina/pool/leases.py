@@ -14,7 +14,7 @@ from pytest_kina.pool.wants import Want
 class Lease:
     """One cluster in use. Keep it referenced: it holds the lock that is the lease.
 
-    ``start`` says how the cluster came about: ``fresh`` or ``reused``.
+    ``start`` says how the cluster came about: ``fresh``, ``template``, ``spare`` (made ahead, unused) or ``reused``.
     """
 
     def __init__(

@@ -7,13 +7,14 @@ lock; and a reference to the object as long as the lock is meant, because a coll
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_kina import crashpoints
 from pytest_kina.errors import StateError
-from pytest_kina.pool import crashpoints
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -47,11 +48,7 @@ def wait_for_lock(path: Path, seconds: float) -> BaseFileLock | None:
     except Timeout:
         return None
     except (OSError, NotImplementedError) as error:
-        raise StateError(
-            f"{path} cannot be locked: {error}",
-            next_step="set KINA_HOME to a directory on a local disk that belongs to you",
-            path=str(path),
-        ) from error
+        raise _unusable(path, error) from error
     return lock
 
 
@@ -85,32 +82,49 @@ class ProcessLock:
         if self._lock is None:
             return
         with crashpoints.around("unlock.process"):
-            drop_file(self._lock, self.path)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            drop_file(lock, self.path)
 
 
 def drop_file(lock: BaseFileLock, path: Path) -> None:
     """End the life of a lock file: its holder unlinks it as the last act, so late openers notice and try again."""
-    path.unlink(missing_ok=True)
-    lock.release()
+    try:
+        path.unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
 def is_alive(directory: Path, name: str) -> bool:
     """Whether the process that took the process lock ``name`` still lives. A stopped process lives."""
-    path = directory / f"{name}.lock"
-    if not path.exists():
+    return is_held(directory / f"{name}.lock")
+
+
+def is_held(path: Path) -> bool:
+    """Whether somebody holds the lock on ``path`` now; it may change at once. Makes no file where there is none.
+
+    Asks for a shared lock (flock(2), which is what `filelock` takes): all who ask at one moment see the same. Raises
+    :class:`StateError` when the file cannot be asked.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
         return False
-    lock = try_lock(path)
-    if lock is None:
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    lock.release()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    finally:
+        os.close(descriptor)
     return False
 
 
-def is_free(path: Path) -> bool:
-    """Whether nobody holds the lock on ``path`` now; for messages only, as it may change at once."""
-    lock = try_lock(path)
-    if lock is None:
-        return False
-    lock.release()
-    return True
+def _unusable(path: Path, error: Exception) -> StateError:
+    return StateError(
+        f"{path} cannot be locked: {error}",
+        next_step="set KINA_HOME to a directory on a local disk that belongs to you",
+        path=str(path),
+    )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from pytest_kina.errors import StateError
 from pytest_kina.pool import records
-from pytest_kina.pool.actor import Actor, SlotUnusable
+from pytest_kina.pool.actor import Actor, SlotUnusable, place_of, unhealthy
 from pytest_kina.pool.locks import ProcessLock
 from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.slot import HeldSlot
@@ -35,28 +35,41 @@ class Memberships:
         # A lease may be given back by another thread than the one that asks for the next.
         self._guard = threading.Lock()
         self._leases: Counter[str] = Counter()
+        self._places: dict[tuple[str, int], int] = {}
 
-    def find(self, actor: Actor, want: Want, share: int) -> int | None:
-        """The slot of the cluster that the run shares for ``want``, as it looks without a lock."""
-        slots = actor.root.slots
-        found = (number for number in records.numbers(slots) if self._ours(records.peek(slots, number), want, share))
-        return next(found, None)
+    def find(self, actor: Actor, want: Want, share: int) -> tuple[int, Record] | None:
+        """Slot and record of the cluster that the run shares for ``want``, as they look without a lock."""
+        slots, key = actor.root.slots, (want.fingerprint, share)
+        # There is one at most, so it is where it was the last time, or somewhere new.
+        last = self._places.get(key)
+        if last is not None and (record := records.peek(slots, last)) and self._ours(record, want, share):
+            return last, record
+        for number, record in records.survey(slots).items():
+            if self._ours(record, want, share):
+                self._places[key] = number
+                return number, record
+        return None
 
     def join(self, actor: Actor, want: Want, share: int) -> tuple[int, str] | None:
         """Become a user of that cluster: its slot and name, or None when there is none that could be joined.
 
         One that has died is marked, so that the run makes another.
         """
-        number = self.find(actor, want, share)
-        held = HeldSlot.take(actor, number, _JOIN) if number is not None else None
-        if number is None or held is None:
+        found = self.find(actor, want, share)
+        if found is None:
+            return None
+        number, seen = found
+        # Asked before the slot is locked: else all who lease it at one moment would wait for each other's questions.
+        well = unhealthy(want.provider, place_of(actor.root, number, seen.cluster)) is None
+        held = HeldSlot.take(actor, number, _JOIN)
+        if held is None:
             return None
         with closing(held):
             try:
                 record = held.look()
                 if record is None or not self._ours(record, want, share):
                     return None
-                if (why := held.unhealthy(record)) is not None:
+                if not (well and record.cluster == seen.cluster) and (why := held.unhealthy(record)) is not None:
                     held.write(replace(record, broken=True, last_error=why))
                     return None
             except SlotUnusable:
@@ -98,10 +111,9 @@ class Memberships:
             held.keep(why)
         return True
 
-    def _ours(self, record: Record | None, want: Want, share: int) -> bool:
+    def _ours(self, record: Record, want: Want, share: int) -> bool:
         return (
-            record is not None
-            and record.state is State.SHARED
+            record.state is State.SHARED
             and not record.broken
             and (record.run, record.fingerprint, record.share) == (self._run, want.fingerprint, share)
         )

@@ -10,16 +10,19 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
+from pytest_kina import crashpoints
 from pytest_kina.errors import StateError
 from pytest_kina.files import Torn, peek_json, read_json, write_json
-from pytest_kina.pool import crashpoints
 
 SCHEMA = 1
+
+_SETTLED = 1.0
+"""Seconds after which a change of a file would give it another time, whatever the file system's resolution is."""
 
 
 class State(StrEnum):
@@ -76,14 +79,16 @@ class Record:
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON types, without ``schema``."""
-        return asdict(self) | {"state": self.state.value}
+        values = {name: getattr(self, name) for name in _FIELDS}
+        note = {name: getattr(self.note, name) for name in _NOTE_FIELDS}
+        return {**values, "state": self.state.value, "users": list(self.users), "note": note}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The record that :meth:`to_json` wrote; unknown keys are ignored. Raises :class:`ValueError`."""
-        known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+        known = {name: document[name] for name in _FIELDS if name in document}
         try:
-            note = {field.name: known["note"][field.name] for field in fields(Note) if field.name in known["note"]}
+            note = {name: known["note"][name] for name in _NOTE_FIELDS if name in known["note"]}
             known |= {"state": State(known["state"]), "users": tuple(known["users"]), "note": Note(**note)}
             record = cls(**known)
             numbers = [record.ttl, record.attempts, record.uses, record.share, record.idle_since or 0.0]
@@ -97,6 +102,16 @@ class Record:
         return record
 
 
+# Asking the dataclass each time takes longer than to read and parse a record.
+_FIELDS = tuple(field.name for field in fields(Record))
+_NOTE_FIELDS = tuple(field.name for field in fields(Note))
+
+
+# What this process has read last of each record, and how the file looked: inode, time of its last change, size.
+_Stamp = tuple[int, int, int]
+_seen: dict[str, tuple[_Stamp, Record | None]] = {}
+
+
 def record_path(slots: Path, number: int) -> Path:
     """Where the record of a slot is, beside its lock."""
     return slots / f"{number}.json"
@@ -108,8 +123,29 @@ def lock_path(slots: Path, number: int) -> Path:
 
 
 def peek(slots: Path, number: int) -> Record | None:
-    """The record as it looks without the lock: good for choosing, never for acting. Unusable: None."""
-    document = peek_json(record_path(slots, number), SCHEMA)
+    """The record as it looks without the lock: good for choosing, never for acting. Unusable: None.
+
+    A file that has not changed since the last look is not read again, so that a look at a pool of many slots is cheap.
+    """
+    path = f"{slots}/{number}.json"
+    try:
+        found = os.stat(path)  # noqa: PTH116 - of every slot at every lease; a Path costs more than the call
+    except OSError:
+        _seen.pop(path, None)
+        return None
+    stamp = (found.st_ino, found.st_ctime_ns, found.st_size)
+    if (seen := _seen.get(path)) is not None and seen[0] == stamp:
+        return seen[1]
+    record = _parsed(record_path(slots, number))
+    # A file that is written twice between two ticks of the file system's clock may look the same (racy-git in git's
+    # documentation), and so may one that another moment's inode was given to: what is that young is read again.
+    if time.time() - found.st_ctime > _SETTLED:
+        _seen[path] = stamp, record
+    return record
+
+
+def _parsed(path: Path) -> Record | None:
+    document = peek_json(path, SCHEMA)
     try:
         return Record.from_json(document) if document else None
     except ValueError:
@@ -142,7 +178,7 @@ def write(slots: Path, number: int, record: Record) -> None:
     path = record_path(slots, number)
     try:
         with crashpoints.around(f"record.{record.state}"):
-            write_json(path, SCHEMA, record.to_json())
+            write_json(path, SCHEMA, record.to_json(), passing=True)  # under a lock that others wait for
     except OSError as error:
         raise StateError(
             f"the record {path} cannot be written: {error.strerror or error}",
@@ -159,7 +195,17 @@ def remove(slots: Path, number: int) -> None:
 
 def numbers(slots: Path) -> list[int]:
     """All slots that have a record, in order."""
-    return sorted(int(path.stem) for path in slots.glob("*.json") if path.stem.isdecimal())
+    try:
+        names = os.listdir(slots)  # noqa: PTH208 - a tenth of the time of Path.iterdir
+    except FileNotFoundError:
+        return []
+    stems = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(int(stem) for stem in stems if stem.isdecimal())
+
+
+def survey(slots: Path) -> dict[int, Record]:
+    """All slots with a usable record, as they look without the locks; see :func:`peek`."""
+    return {number: record for number in numbers(slots) if (record := peek(slots, number)) is not None}
 
 
 def idle_seconds(slots: Path, number: int, record: Record) -> float:

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_kina.errors import StateError
-from pytest_kina.files import NewerSchema, Torn, read_json, write_json
-from pytest_kina.pool.locks import drop_file, try_lock
+from pytest_kina.files import NewerSchema, Torn, private_directory, read_json, write_json
+from pytest_kina.pool.locks import drop_file, try_lock, wait_for_lock
 
 ENVIRONMENT = "KINA_HOME"
+PROBES = "probe.*.lock"
+OFFER = ".pool."
+_PROBE_PATIENCE = 5.0  # seconds
 _SCHEMA = 1
 _ELSEWHERE = "set KINA_HOME to a directory on a local disk that belongs to you"
 
@@ -64,6 +67,16 @@ class Root:
         return self.path / "builds"
 
     @property
+    def starts(self) -> Path:
+        """Locks that bound how many clusters start at once."""
+        return self.path / "starts"
+
+    @property
+    def locked(self) -> tuple[Path, ...]:
+        """The directories of lock files."""
+        return self.slots, self.processes, self.builds, self.starts
+
+    @property
     def clusters(self) -> Path:
         """One private directory per cluster."""
         return self.path / "clusters"
@@ -88,15 +101,16 @@ def open_root(path: Path | None = None) -> Root:
     """Make the root directory if needed, check it, and return it.
 
     ``path``, else ``KINA_HOME``, else the user's state directory. Raises :class:`StateError` when it belongs to
-    somebody else, is open to others, is a link, is read-only, is on a network file system, or has locks that do not
-    exclude each other; the message names the place and what to do.
+    somebody else, is open to others, is a link, could be exchanged by others, is read-only, is on a network file
+    system, or has locks that do not exclude each other; the message names the place and what to do.
     """
     path = path or _default()
+    _check_way(path.absolute())
     _make(path)
     _check_owner(path)
     _check_file_system(path, network_file_system(path))
     root = Root(path=path, pool_id="")
-    for directory in (root.slots, root.processes, root.builds, root.clusters, root.runs, root.binaries, root.templates):
+    for directory in (*root.locked, root.clusters, root.runs, root.binaries, root.templates):
         _make(directory)
     _check_locks(path)
     return Root(path=path, pool_id=_pool_id(path))
@@ -113,11 +127,35 @@ def _default() -> Path:
 
 def _make(path: Path) -> None:
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_directory(path)
     except (FileExistsError, NotADirectoryError) as error:
         raise _refused(path, "is not a directory, but one is needed", _ELSEWHERE) from error
     except OSError as error:
         raise _refused(path, f"cannot be made: {error.strerror}", _ELSEWHERE) from error
+
+
+def _check_way(path: Path) -> None:
+    """Refuse a way to the root on which somebody else can put another directory in its place.
+
+    Others may write to a directory above it only when its sticky bit keeps them from renaming what is ours (inode(7)),
+    and a link on the way must be root's or ours. Directories that a group may write to are taken: such groups are
+    mostly private.
+    """
+    for above in reversed(path.parents):
+        try:
+            found = above.lstat()
+        except FileNotFoundError:
+            return  # from here on we make it
+        except OSError as error:
+            raise _refused(path, f"cannot be reached: {above}: {error.strerror}", _ELSEWHERE) from error
+        if stat.S_ISLNK(found.st_mode):
+            if found.st_uid not in (0, os.geteuid()):
+                problem = f"is reached through {above}, a link of user {found.st_uid}, who can point it elsewhere"
+                raise _refused(path, problem, _ELSEWHERE)
+            found = above.stat()
+        if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
+            problem = f"is in {above}, where everybody can put another directory in its place"
+            raise _refused(path, problem, f"chmod +t {above}, or {_ELSEWHERE}")
 
 
 def _check_owner(path: Path) -> None:
@@ -129,10 +167,11 @@ def _check_owner(path: Path) -> None:
     if not found.st_mode & 0o077:
         return
     # Tightening a directory that holds other things could shut out whoever uses them.
-    if any(path.iterdir()):
+    if not any(path.iterdir()):
+        path.chmod(0o700)
+    if any(path.iterdir()):  # also what somebody has put there just before it was closed
         problem = f"is open to other users (mode {found.st_mode & 0o777:04o}); it holds the keys of clusters"
         raise _refused(path, problem, f"chmod 700 {path}, or set KINA_HOME to a directory of its own")
-    path.chmod(0o700)
 
 
 def network_file_system(path: Path, table: Path = Path("/proc/self/mountinfo")) -> str | None:
@@ -163,14 +202,14 @@ def _check_file_system(path: Path, kind: str | None) -> None:
 def _check_locks(path: Path) -> None:
     probe = path / f"probe.{os.getpid()}.{secrets.token_hex(4)}.lock"
     try:
-        first = try_lock(probe)
+        first = wait_for_lock(probe, _PROBE_PATIENCE)
     except StateError as error:
         cause = error.__cause__
         why = (
             "is on a read-only disk" if isinstance(cause, OSError) and cause.errno == errno.EROFS else "cannot be used"
         )
         raise _refused(path, f"{why}: {error.message}", _ELSEWHERE) from error
-    assert first is not None, "the name is random"
+    assert first is not None, "only who sweeps takes such a lock, for a moment"
     second = try_lock(probe)
     drop_file(first, probe)
     if second is not None:
@@ -197,12 +236,12 @@ def _pool_id(path: Path) -> str:
 
 def _offer_pool_id(name: Path) -> None:
     # A link fails when the file exists, so of several processes that begin at once exactly one gives the pool its name.
-    offer = name.with_name(f".pool.{os.getpid()}.{secrets.token_hex(4)}")
+    offer = name.with_name(f"{OFFER}{os.getpid()}.{secrets.token_hex(4)}")
     try:
         write_json(offer, _SCHEMA, {"id": secrets.token_hex(3)})
         os.link(offer, name)
-    except FileExistsError:
-        return
+    except (FileExistsError, FileNotFoundError):
+        return  # another one was first, and perhaps has tidied up already
     except OSError as error:
         raise _refused(name, f"cannot be written: {error.strerror}", _ELSEWHERE) from error
     finally:

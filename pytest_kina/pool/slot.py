@@ -7,25 +7,35 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_kina.errors import KinaError, ProviderUnavailableError, ProvisionError, StateError
-from pytest_kina.files import NewerSchema, Torn, write_json
-from pytest_kina.pool import crashpoints, records
-from pytest_kina.pool.actor import Actor, SlotUnusable, clusters_of, concurrency, describe, event_attributes, place_of
+from pytest_kina import crashpoints
+from pytest_kina.errors import KinaError, ProviderUnavailableError, StateError, one_line
+from pytest_kina.files import NewerSchema, Torn
+from pytest_kina.pool import janitor, permits, records
+from pytest_kina.pool.actor import (
+    Actor,
+    SlotUnusable,
+    clusters_of,
+    describe,
+    made_by_another,
+    newer_description,
+    place_of,
+    unhealthy,
+)
+from pytest_kina.pool.creation import Creation
 from pytest_kina.pool.locks import is_alive, try_lock, wait_for_lock
 from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.wants import Want
-from pytest_kina.providers import Place, Provider
+from pytest_kina.providers import CannotReset, Place, Provider, Resets
 from pytest_kina.spec import ClusterDescription, Isolation
-from pytest_kina.timing import Phase, Stopwatch
+from pytest_kina.timing import Phase
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -34,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 """How many resets, and how many deletes, of one cluster may begin."""
-
-_LOG_LINES = 40
 
 
 def fits(record: Record, want: Want) -> bool:
@@ -55,6 +63,7 @@ class HeldSlot:
         self.said: list[str] = []
         self.worked = 0.0
         self.problem = ""
+        self.permitted = False
 
     @classmethod
     def take(cls, actor: Actor, number: int, patience: float = 0.0) -> HeldSlot | None:
@@ -99,7 +108,13 @@ class HeldSlot:
             record = (
                 record if self.live_users(record) else self.write(replace(record, state=State.QUARANTINED, users=()))
             )
+        if record is not None:
+            self._refuse_newer(record.cluster)
         return record or self._doom_leftover()
+
+    def _refuse_newer(self, cluster: str) -> None:
+        if why := newer_description(self._root.clusters / cluster):
+            raise SlotUnusable(f"slot {self.number}: {why}")
 
     def write(self, record: Record) -> Record:
         """Write the record; only the holder of the lock may."""
@@ -132,13 +147,14 @@ class HeldSlot:
     def fill(self, want: Want, before_create: Callable[[], None] | None = None) -> str | None:
         """Bring the slot to a complete, clean and healthy cluster for ``want``.
 
-        Returns how it came about (``fresh``, ``reused``), or None when this slot cannot serve. Raises
-        :class:`ProvisionError` when making the cluster failed. Every turn of the loop uses up an attempt.
+        Returns how it came about (``fresh``, ``template``, ``spare``, ``reused``), or None when this slot cannot serve.
+        Raises :class:`ProvisionError` when making the cluster failed, and :class:`StartsBusy` unless the caller has a
+        permit already (``permitted``). Every turn of the loop uses up an attempt.
         """
         while (record := self.look()) is not None:
             if record.state is State.READY and fits(record, want):
                 if (why := self.unhealthy(record)) is None:
-                    return "reused"
+                    return "reused" if record.uses else "spare"
                 self.doom(record, why)
             elif record.state is State.DIRTY and fits(record, want) and record.attempts < ATTEMPTS:
                 if self.reset(record):
@@ -147,9 +163,10 @@ class HeldSlot:
                 return None
         if self.number >= self._actor.size:
             return None
-        if before_create is not None:
-            before_create()
-        return self._create(want)
+        with self._permit():
+            if before_create is not None:
+                before_create()
+            return self._create(want)
 
     def hand_out(self, want: Want, *, share: int, user: str) -> Record:
         """Write what is true if the taker dies in use: DIRTY, SHARED, or DOOMED for a fresh one."""
@@ -166,7 +183,7 @@ class HeldSlot:
             broken=False,
             attempts=0,
             uses=record.uses + 1,
-            ttl=self._actor.ttl,
+            ttl=self._actor.ttl if _resets(self._provider(record.provider)) else 0.0,  # nobody will use it again
             idle_since=None,
             last_error="",
             note=self._actor.note("using"),
@@ -181,7 +198,7 @@ class HeldSlot:
         try:
             self._adopt(handed)
         except Exception as error:  # it ends with us, and nobody may be named as its user
-            self.doom(handed, f"it could not be adopted: {_one_line(error)}")
+            self.doom(handed, f"it could not be adopted: {one_line(error)}")
             raise
         return handed
 
@@ -191,29 +208,45 @@ class HeldSlot:
 
     def unhealthy(self, record: Record) -> str | None:
         """One sentence that says why the cluster must not be handed out, or None."""
-        with crashpoints.around("check"):
-            try:
-                return self._provider(record.provider).check(self.place(record.cluster))
-            except SlotUnusable:
-                raise
-            except Exception as error:  # a check that cannot say "healthy" means that the cluster is not
-                return f"the health check failed: {error}"
+        return unhealthy(self._provider(record.provider), self.place(record.cluster))
+
+    def dead(self, record: Record) -> str | None:
+        """Why a cluster that nobody uses is of no use to anybody, or None.
+
+        Clusters that another version of their provider made are taken to be well: how they are, only that one knows.
+        """
+        if made_by_another(self._root.clusters / record.cluster, self._provider(record.provider)):
+            return None
+        return self.unhealthy(record)
 
     def reset(self, record: Record) -> bool:
-        """Count an attempt and reset the cluster; True when it is clean again (the record still says DIRTY)."""
+        """Count an attempt and reset the cluster; True when it is clean again (the record still says DIRTY).
+
+        One that cannot be reset is DOOMED. Raises :class:`StartsBusy` unless the caller has a start permit.
+        """
+        with self._permit():
+            return self._reset(record)
+
+    def _reset(self, record: Record) -> bool:
         description = describe(self._root.clusters / record.cluster)
         if description is None:
             self.doom(record, "its cluster.json is missing or malformed")
             return False
         provider = self._provider(record.provider)
+        if not isinstance(provider, Resets) or not _resets(provider):
+            self.doom(record, "its provider cannot reset clusters, so each is used once")
+            return False
         record = self.write(replace(record, attempts=record.attempts + 1, note=self._actor.note("resetting")))
-        stopwatch = self._stopwatch(provider, description, start="reused")
+        stopwatch = self._actor.stopwatch(provider, description, start="reused")
         began = time.perf_counter()
         try:
             with crashpoints.around("reset"):
                 provider.reset(
                     description.spec, self.place(record.cluster), stopwatch, timeout=self._actor.start_timeout
                 )
+        except CannotReset as error:
+            self.doom(record, one_line(error))
+            return False
         except Exception as error:  # whatever it was, the cluster is not clean; the next attempt or a delete follows
             self._failed("resetting", record, error)
             return False
@@ -248,7 +281,7 @@ class HeldSlot:
             self.write(record)
         try:
             for provider in providers:
-                stopwatch = self._stopwatch(provider, description, cluster=record.cluster)
+                stopwatch = self._actor.stopwatch(provider, description, cluster=record.cluster)
                 with stopwatch.phase(Phase.DELETE), crashpoints.around("delete"):
                     provider.delete(self.place(record.cluster))
             with crashpoints.around("directory.remove"):
@@ -264,14 +297,15 @@ class HeldSlot:
 
     def delete_stranger(self, name: str) -> None:
         """Delete a cluster that is named for this slot, but not by its record; the next tidier tries again."""
-        description = describe(self._root.clusters / name)
-        owner = [self._provider(description.provider)] if description else self._actor.providers.values()
         try:
+            self._refuse_newer(name)
+            description = describe(self._root.clusters / name)
+            owner = [self._provider(description.provider)] if description else self._actor.providers.values()
             for provider in owner:
                 provider.delete(self.place(name))
             _remove_directory(self._root.clusters / name)
         except Exception as error:  # a leftover must not keep us from the slot's own cluster
-            self._say(f"slot {self.number}: the leftover {name} could not be deleted: {_one_line(error)}")
+            self._say(f"slot {self.number}: the leftover {name} could not be deleted: {one_line(error)}")
         else:
             self._say(f"slot {self.number}: deleted the leftover {name}")
 
@@ -287,65 +321,34 @@ class HeldSlot:
             return False
         return True
 
+    def _permit(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.permitted else permits.permit(self._root.starts)
+
     def _adopt(self, record: Record) -> None:
         with crashpoints.around("adopt"):
-            self._provider(record.provider).adopt(self.place(record.cluster))
+            provider = self._provider(record.provider)
+            provider.adopt(self.place(record.cluster))
+        if not provider.info.supervised:
+            janitor.ensure(self._root)
 
     def _create(self, want: Want) -> str:
-        name = f"kina-{self._root.pool_id}-{self.number}-{secrets.token_hex(4)}"
-        description = ClusterDescription(
-            name=name,
-            provider=want.provider_name,
-            fingerprint=want.fingerprint,
-            spec=want.spec,
-            identity=tuple(sorted(want.identity.items())),
-        )
-        intent = Record(
-            state=State.DOOMED,
-            cluster=name,
-            provider=want.provider_name,
-            fingerprint=want.fingerprint,
-            run=self._actor.run,
-            ttl=self._actor.ttl,
-            note=self._actor.note("creating"),
-        )
+        creation = Creation(self._actor, self.number, want)
+        intent = creation.intent()
         self._actor.providers.setdefault(want.provider_name, want.provider)
         self.write(intent)
         began = time.perf_counter()
         try:
-            self._make(want, description)
+            return creation.make()
         except Exception as error:
-            raise self._creation_failed(want, intent, error) from error
+            logs = creation.logs(error)
+            gone = self.delete(replace(intent, last_error=one_line(error)))
+            # The message has all that such an error says; chained, its log would be shown twice.
+            raise creation.failure(error, logs, gone=gone) from (None if isinstance(error, KinaError) else error)
         finally:
             self.worked += time.perf_counter() - began
-        return "fresh"
-
-    def _make(self, want: Want, description: ClusterDescription) -> None:
-        place = self.place(description.name)
-        with crashpoints.around("directory.make"):
-            place.directory.mkdir(mode=0o700)
-        with crashpoints.around("description"):
-            write_json(place.directory / description.FILE, description.SCHEMA, description.to_json())
-        stopwatch = self._stopwatch(want.provider, description, start="fresh")
-        with crashpoints.around("create"):
-            want.provider.create(want.spec, place, stopwatch, timeout=self._actor.start_timeout)
-
-    def _creation_failed(self, want: Want, intent: Record, error: Exception) -> ProvisionError:
-        place = self.place(intent.cluster)
-        logs = _logs_of(want.provider, place)
-        gone = self.delete(replace(intent, last_error=_one_line(error)))
-        left = "nothing is left of it" if gone else f"what is left of it in {place.directory} will be deleted later"
-        kind = type(error) if isinstance(error, ProvisionError) else ProvisionError
-        details = {"cluster": intent.cluster, **(error.details if isinstance(error, ProvisionError) else {})}
-        message = error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
-        return kind(
-            f"cluster {intent.cluster} could not be made: {message}\n{left}{logs}",
-            next_step=getattr(error, "next_step", None) or "read the error and the logs above",
-            **details,
-        )
 
     def _failed(self, doing: str, record: Record, error: Exception) -> None:
-        self.problem = f"{doing} {record.cluster} failed: {_one_line(error)}"
+        self.problem = f"{doing} {record.cluster} failed: {one_line(error)}"
         self._say(f"slot {self.number}: {self.problem}")
         with suppress(StateError):  # it is a message only; a full disk must not hide the first error
             self.write(replace(record, last_error=self.problem))
@@ -354,6 +357,7 @@ class HeldSlot:
         leftovers = clusters_of(self._root, self.number)
         if not leftovers:
             return None
+        self._refuse_newer(leftovers[0])
         description = describe(self._root.clusters / leftovers[0])
         self._say(f"slot {self.number}: {leftovers[0]} has no record")
         return self.write(
@@ -379,13 +383,13 @@ class HeldSlot:
         except ProviderUnavailableError as error:
             raise SlotUnusable(f"slot {self.number}: {error.message}") from error
 
-    def _stopwatch(self, provider: Provider, description: ClusterDescription | None, **attributes: Any) -> Stopwatch:
-        about = event_attributes(provider, description) | attributes
-        return self._actor.recorder.bind(**about, concurrency=concurrency(self._root))
-
     def _say(self, sentence: str) -> None:
         _log.info("%s", sentence)
         self.said.append(sentence)
+
+
+def _resets(provider: Provider) -> bool:
+    return isinstance(provider, Resets) and "reset" in provider.info.capabilities
 
 
 def _remove_directory(path: Path) -> None:
@@ -393,16 +397,3 @@ def _remove_directory(path: Path) -> None:
         # Files may vanish under our hands (a process of the cluster ends); that is no reason to stop half-way.
         with suppress(FileNotFoundError):
             shutil.rmtree(path)
-
-
-def _one_line(error: Exception) -> str:
-    text = error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
-    return text.partition("\n")[0]
-
-
-def _logs_of(provider: Provider, place: Place) -> str:
-    try:
-        logs = provider.logs(place, _LOG_LINES)
-    except Exception as error:  # the logs explain an error; they must not replace it
-        return f"\n(its logs could not be read: {error})"
-    return "".join(f"\n--- last lines of {name} ---\n{text}" for name, text in sorted(logs.items()) if text)

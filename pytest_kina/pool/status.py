@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_kina.files import peek_json
 from pytest_kina.pool import records
-from pytest_kina.pool.locks import is_free
+from pytest_kina.pool.locks import is_held
 from pytest_kina.pool.records import Note, Record
 from pytest_kina.pool.root import Root
 
@@ -16,8 +18,8 @@ from pytest_kina.pool.root import Root
 class SlotStatus:
     """One slot at one moment.
 
-    ``state`` is EMPTY or a record's state, ``held`` whether somebody has the slot's lock, ``kept`` whether the cluster
-    stays for a person.
+    ``state`` is a record's state, or EMPTY, UNREADABLE (malformed) or NEWER (of a newer version, and left alone).
+    ``held``: somebody has the slot's lock. ``kept``: the cluster stays for a person.
     """
 
     slot: int
@@ -47,6 +49,16 @@ def status(root: Root, size: int) -> list[SlotStatus]:
     return [_status_of(root, number) for number in sorted({*range(size), *records.numbers(root.slots)})]
 
 
+def age(seconds: float) -> str:
+    """``12s``, ``3m 20s``, ``2h 05m``."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m {whole % 60:02d}s"
+    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
 def stopped(pid: int) -> bool:
     """Whether the process is stopped (Ctrl-Z, a debugger); False also where nobody can tell. Linux: proc(5)."""
     try:
@@ -58,13 +70,18 @@ def stopped(pid: int) -> bool:
 
 
 def _status_of(root: Root, number: int) -> SlotStatus:
-    lock = records.lock_path(root.slots, number)
-    held = lock.exists() and not is_free(lock)
+    held = is_held(records.lock_path(root.slots, number))
     record = records.peek(root.slots, number)
     if record is None:
-        unreadable = records.record_path(root.slots, number).exists()
-        return SlotStatus(slot=number, state="UNREADABLE" if unreadable else "EMPTY", held=held)
+        return SlotStatus(slot=number, state=_without_record(root, number), held=held)
     return _from_record(root, number, record, held=held)
+
+
+def _without_record(root: Root, number: int) -> str:
+    path = records.record_path(root.slots, number)
+    if not path.exists():
+        return "EMPTY"
+    return "UNREADABLE" if peek_json(path, sys.maxsize) is None or peek_json(path, records.SCHEMA) else "NEWER"
 
 
 def _from_record(root: Root, number: int, record: Record, *, held: bool) -> SlotStatus:
@@ -93,7 +110,15 @@ def _told(note: Note) -> str:
     return f"{note.doing} since {clock} by process {note.pid} ({note.worker}){suspended}{test}"
 
 
+def user_stopped(name: str) -> bool:
+    """Whether the process with this name (``<run>.<pid>.<8 hex digits>``) is stopped."""
+    pid = _pid(name)
+    return pid.isdecimal() and stopped(int(pid))
+
+
 def _user(name: str) -> str:
-    pid = name.split(".")[1] if name.count(".") == 2 else ""
-    suspended = " (STOPPED)" if pid.isdecimal() and stopped(int(pid)) else ""
-    return f"process {pid or name}{suspended}"
+    return f"process {_pid(name) or name}{' (STOPPED)' * user_stopped(name)}"
+
+
+def _pid(name: str) -> str:
+    return name.split(".")[1] if name.count(".") == 2 else ""

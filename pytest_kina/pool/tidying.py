@@ -8,27 +8,28 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 
 from pytest_kina.errors import KinaError, ProviderUnavailableError
 from pytest_kina.pool import records
-from pytest_kina.pool.actor import Actor, SlotUnusable, clusters_of
-from pytest_kina.pool.locks import drop_file, is_alive, try_lock
+from pytest_kina.pool.actor import Actor, SlotUnusable, clusters_of, slot_of
+from pytest_kina.pool.judging import alive, is_over, judge
+from pytest_kina.pool.permits import StartsBusy
 from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.root import Root
 from pytest_kina.pool.slot import ATTEMPTS, HeldSlot
+from pytest_kina.pool.sweeping import sweep
 from pytest_kina.pool.waiting_hint import WaitingHint
+from pytest_kina.providers import Provider
 from pytest_kina.waiting import Deadline
 
 _log = logging.getLogger(__name__)
 
 _RETIRE = 10.0  # seconds that the end of a run waits for its last processes
 _RETIRE_POLL = 0.1
-_COUNT_AGE = 86_400.0  # seconds after which the count of failed builds is nobody's business any more
 _SETTLE = 1.0  # seconds after a lease before a reset in the background: the next test may ask at once
 _ABANDONED = 10.0  # seconds after which a run that goes on is taken to have no more use for its shared cluster
 _BUSY = 1.0
@@ -44,32 +45,44 @@ class Advice:
     stop: bool = False
 
 
-def tidy(actor: Actor, budget: float) -> list[str]:
-    """See :meth:`pytest_kina.pool.Pool.tidy`."""
+def tidy(actor: Actor, budget: float, *, force: bool = False) -> list[str]:
+    """See :meth:`pytest_kina.pool.Pool.tidy`; ``force`` as in :func:`pytest_kina.pool.judging.judge`."""
     deadline = Deadline(budget)
-    said: list[str] = []
     # Listed before any slot is locked: what is made meanwhile has a record by the time we look at its slot.
-    backends = _backends(actor)
-    for number in _all_slots(actor):
+    _meet_providers(actor)
+    known, said = backends(actor.root, actor.providers)
+    for number in sorted({*_all_slots(actor), *_slots_named(actor, known)}):
         if deadline.expired:
             said.append(f"tidying ended after {budget:g} s; the rest is left to the next run")
             break
-        said += _with_slot(actor, number, partial(_tidy_slot, actor, backends))
-    _sweep_locks(actor.root)
-    return said
+        said += _with_slot(actor, number, partial(_tidy_slot, actor, known, force))
+    return said + sweep(actor.root)
 
 
-def retire(actor: Actor) -> list[str]:
+def backends(root: Root, providers: Mapping[str, Provider]) -> tuple[frozenset[str], list[str]]:
+    """All clusters that the providers know of here, and sentences about those that could not tell."""
+    found: set[str] = set()
+    said: list[str] = []
+    for name, provider in providers.items():
+        try:
+            found.update(provider.leftovers(root.clusters))
+        except Exception as error:  # one tool that is out of order must not keep the rest from being tidied
+            said.append(f"{name} could not be asked for clusters without a record: {type(error).__name__}: {error}")
+    return frozenset(found), said
+
+
+def retire(actor: Actor, *, everything: bool) -> list[str]:
     """See :meth:`pytest_kina.pool.Pool.retire`."""
     deadline = Deadline(_RETIRE)
     said: list[str] = []
-    while left := _slots_of(actor):
-        for number in left:
-            said += _with_slot(actor, number, partial(_retire_slot, actor))
-        if not _slots_of(actor):
+    refused: set[int] = set()  # waiting would not make them ours
+    while left := _slots_of(actor, everything) - refused:
+        for number in sorted(left):
+            said += _with_slot(actor, number, partial(_retire_slot, actor, everything, refused))
+        if not _slots_of(actor, everything) - refused:
             break
         if deadline.expired:
-            still = ", ".join(map(str, left))
+            still = ", ".join(map(str, sorted(left)))
             return [*said, f"this run still uses slots {still} after {_RETIRE:g} s; the next run deletes what is there"]
         time.sleep(_RETIRE_POLL)
     return said
@@ -86,6 +99,8 @@ def advise(actor: Actor, number: int, cluster: str) -> Advice:
     with closing(held):
         try:
             return _advise(actor, held, cluster)
+        except StartsBusy:
+            return Advice(wake_after=_BUSY)
         except (SlotUnusable, KinaError) as error:
             _log.warning("slot %s: %s", number, error)
             return Advice(wake_after=_LATER)
@@ -97,19 +112,22 @@ def _all_slots(actor: Actor) -> list[int]:
     return sorted({*range(actor.size), *records.numbers(slots), *locked})
 
 
-def _slots_of(actor: Actor) -> list[int]:
+def _slots_of(actor: Actor, everything: bool) -> set[int]:
     slots = actor.root.slots
-    return [number for number in records.numbers(slots) if _left_by(records.peek(slots, number), actor.run)]
+    return {number for number in records.numbers(slots) if _left_by(records.peek(slots, number), actor.run, everything)}
 
 
-def _backends(actor: Actor) -> frozenset[str]:
-    for number in records.numbers(actor.root.slots):
-        record = records.peek(actor.root.slots, number)
-        if record is not None and record.provider:
+def _meet_providers(actor: Actor) -> None:
+    """Have the providers of all records at hand, as far as they are installed here."""
+    for record in records.survey(actor.root.slots).values():
+        if record.provider:
             with suppress(ProviderUnavailableError):
                 actor.provider(record.provider)
-    found = (provider.leftovers(actor.root.clusters) for provider in actor.providers.values())
-    return frozenset(chain.from_iterable(found))
+
+
+def _slots_named(actor: Actor, known: frozenset[str]) -> list[int]:
+    """The slots that clusters of this pool are named for, also when nobody has ever used such a slot here."""
+    return [number for name in known if (number := slot_of(actor.root, name)) is not None]
 
 
 def _with_slot(actor: Actor, number: int, act: Callable[[HeldSlot], None]) -> list[str]:
@@ -127,30 +145,39 @@ def _with_slot(actor: Actor, number: int, act: Callable[[HeldSlot], None]) -> li
     return held.said
 
 
-def _tidy_slot(actor: Actor, backends: frozenset[str], held: HeldSlot) -> None:
+def _tidy_slot(actor: Actor, known: frozenset[str], force: bool, held: HeldSlot) -> None:
     # Only the holder of the lock writes the record: what others were writing they have not lived to move into place.
     for left in actor.root.slots.glob(f".{held.number}.json.*.tmp"):
         left.unlink(missing_ok=True)
     judged: set[str] = set()
     while (record := held.look()) is not None:
         judged.add(record.cluster)
+        judged_now = judge(actor.root, held.number, record, run=actor.run, check=held.dead, force=force)
+        if judged_now.decision == "keep":
+            break
         if record.state is State.DOOMED:
             held.delete(record)
-        elif record.state is State.QUARANTINED and record.run != actor.run and not record.kept:
+        elif record.state is State.QUARANTINED:
             # The run is noted, so that each later run tries once and no more.
             held.write(replace(record, state=State.DOOMED, attempts=ATTEMPTS - 1, run=actor.run))
-        elif record.state is not State.QUARANTINED and _is_over(actor.root, held, record):
-            held.doom(record, "it had been idle for its time")
         else:
-            break
-    mark = f"kina-{actor.root.pool_id}-{held.number}-"
-    ours = {name for name in backends if name.startswith(mark)} | set(clusters_of(actor.root, held.number))
+            held.doom(record, judged_now.why)
+    ours = {name for name in known if slot_of(actor.root, name) == held.number}
+    ours |= set(clusters_of(actor.root, held.number))
     for name in sorted(ours - judged):
         held.delete_stranger(name)
 
 
-def _retire_slot(actor: Actor, held: HeldSlot) -> None:
-    while (record := held.look()) is not None and _left_by(record, actor.run):
+def _retire_slot(actor: Actor, everything: bool, refused: set[int], held: HeldSlot) -> None:
+    try:
+        _delete_left(actor, everything, held)
+    except SlotUnusable:
+        refused.add(held.number)
+        raise
+
+
+def _delete_left(actor: Actor, everything: bool, held: HeldSlot) -> None:
+    while (record := held.look()) is not None and _left_by(record, actor.run, everything):
         if record.state is State.DOOMED:
             held.delete(record)
         elif record.state is State.SHARED and held.live_users(record):
@@ -159,21 +186,10 @@ def _retire_slot(actor: Actor, held: HeldSlot) -> None:
             held.doom(record, "")
 
 
-def _left_by(record: Record | None, run: str) -> bool:
-    return record is not None and record.run == run and record.state is not State.QUARANTINED
-
-
-def _is_over(root: Root, held: HeldSlot, record: Record) -> bool:
-    """Whether nobody shares the cluster, and it has been idle for its time (no time at all: its run has ended)."""
-    if record.state is State.SHARED and held.live_users(record):
+def _left_by(record: Record | None, run: str, everything: bool) -> bool:
+    if record is None or record.run != run or record.state is State.QUARANTINED:
         return False
-    idle = records.idle_seconds(root.slots, held.number, record)
-    return idle >= record.ttl if record.ttl > 0 else not _alive_of(root, record.run)
-
-
-def _alive_of(root: Root, run: str) -> list[str]:
-    names = sorted(path.name.removesuffix(".lock") for path in root.processes.glob(f"{run}.*.lock"))
-    return [name for name in names if is_alive(root.processes, name)]
+    return everything or not record.ttl
 
 
 def _advise(actor: Actor, held: HeldSlot, cluster: str) -> Advice:
@@ -183,8 +199,8 @@ def _advise(actor: Actor, held: HeldSlot, cluster: str) -> Advice:
             return Advice()
         if record.state is State.DOOMED:
             held.delete(record)
-        elif _is_over(root, held, record):
-            held.doom(record, "it had been idle for its time")
+        elif not held.live_users(record) and (over := is_over(root, held.number, record)):
+            held.doom(record, over)
         elif (advice := _not_now(root, held, record)) is not None:
             return advice
         elif record.state is State.SHARED:
@@ -198,7 +214,7 @@ def _advise(actor: Actor, held: HeldSlot, cluster: str) -> Advice:
 
 def _not_now(root: Root, held: HeldSlot, record: Record) -> Advice | None:
     """When to look again at a cluster that is best left as it is for the moment."""
-    run = tuple(str(root.processes / f"{name}.lock") for name in _alive_of(root, record.run))
+    run = tuple(str(root.processes / f"{name}.lock") for name in alive(root, record.run))
     idle = records.idle_seconds(root.slots, held.number, record)
     if record.state is State.READY:
         if record.ttl > 0:
@@ -211,13 +227,3 @@ def _not_now(root: Root, held: HeldSlot, record: Record) -> Advice | None:
     if run and idle < patience:
         return Advice(wake_after=patience - idle, watch=run)
     return Advice(wake_after=_BUSY) if WaitingHint(root.slots / "waiting").fresh() else None
-
-
-def _sweep_locks(root: Root) -> None:
-    for path in (*root.processes.glob("*.lock"), *root.builds.glob("*.lock")):
-        if (lock := try_lock(path)) is not None:
-            drop_file(lock, path)
-    for path in root.builds.glob("*.json"):
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > _COUNT_AGE:
-                path.unlink()

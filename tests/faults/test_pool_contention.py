@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from pytest_kina.testing import read_calls
+from tests.support.histories import Use, overlaps
 from tests.support.pool_campaign import Campaign
 from tests.support.pool_kit import Kit, run_id, want
 
@@ -21,6 +23,33 @@ def test_sixteen_processes_never_use_a_cluster_together(tmp_path: Path) -> None:
     assert campaign.wrong() == ""
     assert len(campaign.uses()) == 16 * 5
     assert len({cluster for _, cluster, _ in campaign.uses()}) <= 3
+
+
+def test_five_seconds_of_contention_without_an_overlap(tmp_path: Path) -> None:
+    """16 processes fight for 4 slots; by their own clocks no two exclusive uses of a slot overlap, and everybody gets some."""
+    orders = {"leases": 1_000_000, "hold": 0.01, "size": 4}
+    with Campaign(tmp_path / "root", tmp_path / "out", orders) as campaign:
+        for run in (run_id(), run_id()):
+            for _ in range(8):
+                campaign.start(run)
+        campaign.go()
+        time.sleep(5.0)
+        campaign.stop()
+        histories = campaign.histories()
+    assert campaign.wrong() == ""
+    assert overlaps(histories) == []
+    assert len({use.pid for use in histories}) == 16
+
+
+def test_an_overlap_in_histories_is_found() -> None:
+    """Two exclusive uses of a slot that overlap are found, in whatever order they come; others are none."""
+    first, second = Use(1, "exclusive", 0, "a", 0, 1, 5), Use(2, "exclusive", 0, "a", 0, 4, 6)
+    inside, shared = Use(3, "fresh", 0, "b", 0, 2, 3), Use(4, "namespace", 0, "a", 0, 1, 9)
+    assert overlaps([second, first]) == [(first, second)]
+    assert overlaps([first, inside]) == [(first, inside)]
+    assert overlaps([first, second._replace(slot=1), second._replace(begun=5, ended=6)]) == []
+    assert overlaps([first, shared]) == [(first, shared)]
+    assert overlaps([shared, shared._replace(pid=5)]) == []
 
 
 def test_runs_with_equal_and_with_other_specs_never_share(tmp_path: Path) -> None:

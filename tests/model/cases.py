@@ -27,6 +27,16 @@ QUICK: dict[str, Case] = {
     "sharers of two runs": ((SHARED, SHARED_OTHER_RUN), {"stops": 0, "tries": 1, "breaks": 1}),
 }
 
+_KEEPING: dict[str, Case] = {
+    "clusters are kept": ((EXCLUSIVE, FRESH, TIDIER), {"stops": 0, "tries": 1, "keeps": True}),
+    "shared clusters are kept": ((SHARED, SHARED, TIDIER), {"stops": 0, "tries": 1, "keeps": True}),
+}
+_SWEEPING: dict[str, Case] = {
+    "a sweep of what died": ((EXCLUSIVE, HELPER, TIDIER), {"stops": 0, "tries": 1, "breaks": 1, "warm": True}),
+    "a sweep of what died shared": ((SHARED, HELPER, TIDIER), {"stops": 0, "tries": 1, "breaks": 1, "warm": True}),
+}
+QUICK |= _KEEPING | _SWEEPING
+
 FULL: dict[str, Case] = {
     "two exclusive": ((EXCLUSIVE, OTHER_RUN), {"kills": 2, "stops": 2, "breaks": 1}),
     "two specs and a tidier": ((EXCLUSIVE, OTHER_SPEC, TIDIER), {"kills": 2, "stops": 1}),
@@ -38,6 +48,8 @@ FULL: dict[str, Case] = {
     "two slots, two specs": ((EXCLUSIVE, OTHER_SPEC), {"slots": 2, "tries": 1}),
     "two slots, two sharers": ((SHARED, SHARED), {"slots": 2, "tries": 1}),
     "two slots, a cluster that breaks": ((SHARED, SHARED), {"slots": 2, "tries": 1, "stops": 0, "breaks": 1}),
+    **_KEEPING,
+    **_SWEEPING,
 }
 
 _PAIR: Case = ((EXCLUSIVE, OTHER_RUN), {})
@@ -66,6 +78,10 @@ MISTAKES: dict[str, tuple[Case, str]] = {
     "the helper resets what is shared": (((SHARED, HELPER), {}), "taken away"),
     "a broken shared cluster is joined": (((SHARED, SHARED), {"breaks": 1}), "joined a broken cluster"),
     "fresh takes a used cluster": (((EXCLUSIVE, FRESH), {}), "used cluster was handed out as fresh"),
+    "kept is cleaned as ever": (((EXCLUSIVE, OTHER_RUN), {"keeps": True}), "a kept cluster was touched"),
+    "kept is tried once more": (((FRESH, TIDIER), {"keeps": True}), "a kept cluster was touched"),
+    "the sweep trusts READY": (_SWEEPING["a sweep of what died"], "no tidy state can be reached"),
+    "the sweep ends what is dead and in use": (_SWEEPING["a sweep of what died shared"], "taken away"),
     "a fresh cluster is left DIRTY": (((EXCLUSIVE, FRESH), {}), "a fresh one handed out again"),
 }
 

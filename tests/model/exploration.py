@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tests.model.pool_model import Model, World
+from tests.model.pool_model import Cluster, Model, Record, World
 
 LIMIT = 3_000_000
 
@@ -70,12 +70,20 @@ Test = Callable[[World], bool]
 
 def _goals(model: Model) -> list[tuple[str, Test, Test]]:
     def tidy(world: World) -> bool:
-        resting = all(each.slot < 0 and not each.build and each.at == "idle" for each in world.processes)
-        return resting and all(not r or r.state in ("READY", "QUARANTINED") for r in world.records)
+        resting = all(each.slot < 0 and not each.build and each.at in ("idle", "home") for each in world.processes)
+        return resting and all(rests(*pair) for pair in zip(world.records, world.clusters, strict=True))
+
+    def rests(record: Record | None, cluster: Cluster | None) -> bool:
+        if record is None or record.state == "QUARANTINED":
+            return True
+        if model.warm:  # nobody asks for it any more: it may wait for its reset, but only the living are worth it
+            return record.state in ("READY", "DIRTY") and cluster is not None and cluster.content != "broken"
+        return record.state == "READY"
 
     def usable(world: World) -> bool:
         hopeless = [
-            r and (r.state == "QUARANTINED" or (r.state == "DOOMED" and r.tries >= model.tries)) for r in world.records
+            r and (r.kept or r.state == "QUARANTINED" or (r.state == "DOOMED" and r.tries >= model.tries))
+            for r in world.records
         ]
         return not all(hopeless)
 
@@ -83,5 +91,7 @@ def _goals(model: Model) -> list[tuple[str, Test, Test]]:
         return lambda world: world.processes[index].at in ("using", "sharing")
 
     goals: list[tuple[str, Test, Test]] = [("no tidy state can be reached", tidy, lambda _: True)]
+    if model.warm:
+        return goals
     askers = [index for index, role in enumerate(model.roles) if role.wants in ("exclusive", "shared", "fresh")]
     return goals + [(f"P{index} can never be served", served(index), usable) for index in askers]

@@ -2,7 +2,7 @@
 
 A world is a tuple of plain tuples. A slot has a record (None: EMPTY) and a cluster; locks are not stored but follow from what
 live processes hold, so that a death frees them at once and a stop does not, as the kernel does it. ``touch`` is what the
-explorer knows and the processes do not: 0 never used, 1 used, 2 used as fresh.
+explorer knows and the processes do not: 0 never used, 1 used, 2 used as fresh, 3 kept for a person.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Record(NamedTuple):
     tries: int = 0
     used: bool = False
     dead: bool = False
+    kept: bool = False
 
 
 class Cluster(NamedTuple):
@@ -78,7 +79,11 @@ def put(row: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
 
 
 class Model:
-    """The protocol with its limits, or with one deliberate ``mistake``."""
+    """The protocol with its limits, or with one deliberate ``mistake``.
+
+    ``warm``: askers go home after one lease and no cluster has been idle for too long, so that what is idle and dead
+    is left to the sweep.
+    """
 
     def __init__(
         self,
@@ -91,12 +96,16 @@ class Model:
         tries: int = 2,
         failures: bool = True,
         poison: bool = False,
+        keeps: bool = False,
+        warm: bool = False,
         mistake: str = "",
     ) -> None:
         self.roles = roles
         self.tries = tries
         self.failures = failures
         self.poison = poison
+        self.keeps = keeps
+        self.warm = warm
         self.mistake = mistake
         processes = tuple(Process() for _ in roles)
         self.start = World((None,) * slots, (None,) * slots, processes, (kills, stops, breaks), (0,) * slots)
@@ -146,6 +155,10 @@ class Model:
                 return "two holders of one slot"
             if cluster and record is None and not holders:
                 return "a cluster without a record"
+            if cluster and cluster.touch == 3:
+                undone = any(each.at in ("reset", "destroy", "destroyed", "gone") for each in holders)
+                if undone or record is None or not record.kept:
+                    return "a kept cluster was touched"
             in_use = any(each.slot == slot and each.at == "using" for _, each in living)
             content = cluster.content if cluster else "missing"
             if record and record.state == "READY" and not in_use and content not in ("clean", "broken"):
@@ -212,6 +225,16 @@ class Turn:
     def may_provide(self) -> bool:
         """Whether this process may end with a cluster in its hands: a sharer only with the build lock."""
         return self.role.wants in ("exclusive", "fresh") or self.me.build
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether this is a tidier that may delete what is idle for one reason only: it is dead."""
+        return self.model.warm and self.role.wants == "tidier"
+
+    @property
+    def broken(self) -> bool:
+        """What a health check of the slot's cluster would find."""
+        return self.cluster is None or self.cluster.content == "broken"
 
     def locked(self, slot: int) -> bool:
         """Whether somebody holds the slot's lock."""
@@ -301,6 +324,10 @@ class Turn:
             if self.may_provide:
                 yield from self._begin()
             return
+        lived = any(self.model.alive(self.world, user) for user in record.users)
+        if record.kept and record.state in ("DIRTY", "SHARED") and not lived and self.bad != "kept is cleaned as ever":
+            yield self._writes("leaves it to a person", record._replace(state="QUARANTINED", users=frozenset()))
+            return
         yield from getattr(self, "_on_" + record.state.lower())(record)
 
     def _begin(self) -> Iterator[Step]:
@@ -311,7 +338,18 @@ class Turn:
         else:
             yield self.goes("writes the intent", at="make", record=intent, memo=None)
 
+    def _at_home(self) -> Iterator[Step]:
+        yield from ()
+
+    def _swept(self, record: Record) -> Iterator[Step]:
+        if self.broken and not (record.state == "READY" and self.bad == "the sweep trusts READY"):
+            yield self._writes("sweeps it, as it is dead", record._replace(state="DOOMED", users=frozenset()))
+
     def _on_ready(self, record: Record) -> Iterator[Step]:
+        if self.model.warm and not self.may_provide:  # of these only the sweep looks at what is READY
+            if self.sweeps:
+                yield from self._swept(record)
+            return
         checked = self.bad != "no health check"
         if checked and (self.cluster is None or self.cluster.content != "clean"):
             yield self._writes("finds it unhealthy", record._replace(state="DOOMED"))
@@ -329,11 +367,16 @@ class Turn:
                 joined = record._replace(users=record.users | {self.name})
                 wrong = "joined a broken cluster" if broken else None
                 yield self.goes("joins", at="joined", record=joined, memo=None, wrong=wrong)
+        if self.sweeps and self.bad == "the sweep ends what is dead and in use":
+            yield from self._swept(record)
         careless = self.bad == "the helper resets what is shared" and self.role.wants == "helper"
         if careless or not any(self.model.alive(self.world, user) for user in record.users):
             yield self._writes("sees no live user", record._replace(state="DIRTY", users=frozenset(), dead=False))
 
     def _on_dirty(self, record: Record) -> Iterator[Step]:
+        if self.sweeps:
+            yield from self._swept(record)
+            return
         left = record.tries < self.model.tries
         if left:
             uncounted = self.bad == "a reset is counted afterwards"
@@ -349,7 +392,8 @@ class Turn:
             yield self._writes("gives up deleting", record._replace(state="QUARANTINED"))
 
     def _on_quarantined(self, record: Record) -> Iterator[Step]:
-        if self.role.wants == "tidier" and record.run != self.role.run:
+        spared = record.kept and self.bad != "kept is tried once more"
+        if self.role.wants == "tidier" and record.run != self.role.run and not spared:
             retried = Record("DOOMED", self.role.run, record.key, frozenset(), self.model.tries - 1, record.used)
             yield self.goes("tries once more for a later run", record=retried, memo=None)
 
@@ -401,13 +445,21 @@ class Turn:
     def _checks(self) -> bool:
         return self.bad != "no health check"
 
-    def _touched(self, who: str) -> Cluster:
-        return Cluster(who, 2 if self.role.wants == "fresh" else 1)
+    def _touched(self, cluster: Cluster, who: str) -> Cluster:
+        return Cluster(who, max(cluster.touch, 2 if self.role.wants == "fresh" else 1))
+
+    def _keeping(self) -> Iterator[Step]:
+        record, cluster = self.record, self.cluster
+        if self.model.keeps and record and cluster and not record.kept:
+            state = "DIRTY" if record.state == "DOOMED" else record.state
+            kept = record._replace(state=state, kept=True)
+            yield self.goes("keeps it for a person", record=kept, cluster=cluster._replace(touch=3))
 
     def _at_using(self) -> Iterator[Step]:
         if self.cluster and self.cluster.content == "clean":
-            yield self.goes("uses it", cluster=self._touched(f"by {self.index}"))
-        yield self.goes("releases it", at="idle", slot=-1)
+            yield self.goes("uses it", cluster=self._touched(self.cluster, f"by {self.index}"))
+        yield from self._keeping()
+        yield self.goes("releases it", at="home" if self.model.warm else "idle", slot=-1)
 
     def _at_joined(self) -> Iterator[Step]:
         slot = self.me.slot
@@ -420,7 +472,7 @@ class Turn:
         slot = self.me.memo
         cluster, record = self.world.clusters[slot], self.world.records[slot]
         if cluster and cluster.content == "clean":
-            yield self.goes("uses it", slot_of=slot, cluster=self._touched(f"of run {self.role.run}"))
+            yield self.goes("uses it", slot_of=slot, cluster=self._touched(cluster, f"of run {self.role.run}"))
         if self.bad == "leaving without the slot's lock" and record:
             left = record._replace(users=record.users - {self.name})
             yield self.goes(f"reads record {slot}", **self.later("leaves", at="idle", slot_of=slot, record=left))
@@ -429,8 +481,12 @@ class Turn:
 
     def _at_leaving(self) -> Iterator[Step]:
         assert self.record is not None, "the invariants hold"
+        yield from self._keeping()
         left = self.record._replace(users=self.record.users - {self.name})
-        yield self.goes("leaves", at="look", record=left)
+        if self.model.warm:
+            yield self.goes("leaves and unlocks", slot_of=self.me.slot, at="home", slot=-1, record=left)
+        else:
+            yield self.goes("leaves", at="look", record=left)
 
     def _at_reset(self) -> Iterator[Step]:
         cluster, made = self.cluster, min(self.world.resets[self.me.slot] + 1, self.model.tries + 2)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.histories import Use, read_histories
 from tests.support.pool_kit import run_id
 
 REPOSITORY = Path(__file__).parents[2]
@@ -101,6 +102,10 @@ class Campaign:
         """What the workers found wrong; empty: nothing."""
         found = self.out / "wrong"
         return found.read_text(encoding="utf-8") if found.exists() else ""
+
+    def histories(self) -> list[Use]:
+        """When who used which cluster, of all uses that came to their end."""
+        return read_histories(self.out)
 
     def uses(self) -> list[list[str]]:
         """One entry per use of a cluster: isolation, cluster, how it came about."""

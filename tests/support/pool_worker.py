@@ -17,6 +17,7 @@ from typing import Any
 from pytest_kina.errors import KinaError
 from pytest_kina.pool import Lease
 from pytest_kina.testing import backend_state, use_backend
+from tests.support.histories import Use
 from tests.support.pool_kit import Kit, want
 
 
@@ -49,18 +50,23 @@ class Worker:
                 break
             isolation = self._random.choice(self._orders["isolations"])
             version = self._random.choice(self._orders["versions"])
+            asked = time.monotonic()
             try:
                 leases = self._kit.pool.lease([want(isolation, version=version)], note=f"{isolation} {version}")
             except KinaError as error:
                 # Two killings in a row in the middle of a creation are, for the others, two failed builds.
-                if "the process that made it died" in error.message:
+                if "of this run died while they tried" in error.message:
                     time.sleep(0.05)
                     continue
                 self._wrong(f"{type(error).__name__}: {error}")
                 break
+            begun = time.monotonic()
             for lease in leases:
                 self._use(lease)
+                used = Use(os.getpid(), isolation, lease.number, lease.name, asked, begun, time.monotonic())
                 lease.release()
+                with (self._out / f"{os.getpid()}.history").open("a", encoding="utf-8") as history:
+                    history.write(json.dumps(used) + "\n")
         self._kit.pool.close()
 
     def _use(self, lease: Lease) -> None:

@@ -114,3 +114,15 @@ def test_what_is_not_there_cannot_be_reset_or_used(place: Place, recorder: Timin
     assert provider.check(place) == f"the backend of {place.name} is missing"
     with pytest.raises(FileNotFoundError):
         use_backend(place.directory, "me")
+
+
+def test_images_are_loaded_once(place: Place, recorder: TimingRecorder, tmp_path: Path) -> None:
+    """The backend has the archive's name; without a backend or an archive loading is an error."""
+    provider, archive = FakeProvider(), tmp_path / "0123.tar"
+    provider.create(SPEC, place, watch(recorder), 5.0)
+    with pytest.raises(ProvisionError, match=r"cannot load .*0123\.tar"):
+        provider.load_image(place, archive, 5.0)
+    archive.touch()
+    for _ in range(2):
+        provider.load_image(place, archive, 5.0)
+    assert json.loads((place.directory / "backend").read_text(encoding="utf-8"))["images"] == ["0123.tar"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import json
@@ -10,19 +11,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from pytest_kina.errors import PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import Lease, builds, default_size, pool
+from pytest_kina.errors import NotReadyError, PoolTimeoutError, ProvisionError, StateError
+from pytest_kina.pool import Lease, builds, default_size, pool, waiting_hint
+from pytest_kina.pool.builds import Build
+from pytest_kina.pool.locks import ProcessLock, is_held
 from pytest_kina.pool.records import State
 from pytest_kina.pool.slot import HeldSlot
-from pytest_kina.spec import ClusterDescription
-from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
+from pytest_kina.providers import CannotReset, Place
+from pytest_kina.spec import ClusterDescription, ClusterSpec
+from pytest_kina.testing import CALLS, FakeProvider, backend_state, read_calls, use_backend
 from tests.support.pool_kit import Kit, want
 
 Order = Callable[..., Path]
@@ -103,6 +107,18 @@ def test_a_fresh_lease_is_never_given_a_used_cluster(kit: Kit) -> None:
     fresh.release()
     kit.pool.tidy()
     assert kit.states() == ["DIRTY", "EMPTY"]
+
+
+@pytest.mark.parametrize("old", ["1.34", "1.35"])
+def test_the_cluster_that_is_joined_makes_no_room_for_the_other_one(kit: Kit, old: str) -> None:
+    """Of two wants one is met by what the run shared longest ago, so the other one takes the place of something else."""
+    other = "1.35" if old == "1.34" else "1.34"
+    for version in (old, "1.36"):
+        kit.lease("namespace", version=version).release()
+    assert kit.states() == ["SHARED", "SHARED"]
+    joined, new = kit.pool.lease([want("namespace", version=old), want("namespace", version=other)], note="")
+    assert (joined.number, joined.start) == (0, "reused")
+    assert (new.number, new.start) == (1, "fresh")
 
 
 def test_several_clusters_come_together(kit: Kit) -> None:
@@ -207,21 +223,102 @@ def test_a_failed_creation_leaves_nothing_and_shows_the_logs(kit: Kit, order: Or
     assert not any(each.held for each in kit.pool.status())
 
 
+class Explains(FakeProvider):
+    """Its errors show the log of the component that they name, as those of the embedded provider do."""
+
+    def create(self, *_: object, **__: object) -> None:
+        """Fail, and say what the log of ``first`` says."""
+        raise NotReadyError("first failed; its log: alpha", rung="any", component="first")
+
+    def logs(self, *_: object) -> Mapping[str, str]:
+        """Two logs."""
+        return {"first": "alpha", "second": "beta"}
+
+
+def test_a_log_that_the_error_has_is_not_shown_again(kit: Kit) -> None:
+    """A failed creation shows each log once, and is not chained to the error whose text it repeats."""
+    with pytest.raises(NotReadyError) as caught:
+        kit.lease(provider_name=f"{__name__}:{Explains.__name__}")
+    assert str(caught.value).count("alpha") == 1
+    assert "--- last lines of second ---\nbeta" in str(caught.value)
+    assert caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+
+
 @pytest.mark.parametrize("isolation", ["namespace", "exclusive"])
-def test_two_failed_creations_end_the_tries_of_a_run(make_kit: Make, order: Order, isolation: str) -> None:
-    """Then every process of the run fails at once with the first error, but other specs and other runs still try."""
+def test_a_failed_creation_ends_the_tries_of_its_run(make_kit: Make, order: Order, isolation: str) -> None:
+    """Every process of the run then fails at once with the same cause; other specs and other runs still try."""
     calls = order(failures={"create": "no disk"})
     kit = make_kit()
     colleague = make_kit(run=kit.run)
+    with pytest.raises(ProvisionError, match="could not be made"):
+        kit.lease(isolation)
     for each in (kit, colleague):
-        with pytest.raises(ProvisionError, match="could not be made"):
+        with pytest.raises(ProvisionError, match=r"not tried again.*could not be made: no disk\n(.*\n)+Next step: "):
             each.lease(isolation)
-    with pytest.raises(ProvisionError, match=r"has failed 2 times .* the first time: cluster .*no disk"):
-        colleague.lease(isolation)
-    assert actions(calls).count("create") == 2
+    assert actions(calls).count("create") == 1
     for again in (lambda: colleague.lease(isolation, version="1.35"), lambda: make_kit().lease(isolation)):
         with pytest.raises(ProvisionError, match="could not be made"):
             again()
+
+
+def test_a_failed_creation_is_seen_by_who_waits_for_it(make_kit: Make, order: Order) -> None:
+    """A process that waits while another one builds the shared cluster fails with it, instead of building again."""
+    calls = order(failures={"create": "no disk"})
+    kit = make_kit(lease_timeout=30.0)
+    colleague = make_kit(run=kit.run, lease_timeout=30.0)
+    build = Build(kit.root.builds, f"{kit.run}.{want('namespace').fingerprint}")
+    lock = build.elect()
+    assert lock is not None
+    raised: list[BaseException] = []
+
+    def ask() -> None:
+        with pytest.raises(ProvisionError) as caught:
+            colleague.lease("namespace")
+        raised.append(caught.value)
+
+    waiter = threading.Thread(target=ask)
+    waiter.start()
+    while not kit.pool.somebody_waits():
+        time.sleep(0.001)
+    build.failed(NotReadyError("etcd is slow", next_step="use a faster disk"))
+    build.give_up(lock)
+    waiter.join()
+    assert type(raised[0]) is NotReadyError
+    assert "etcd is slow\nNext step: use a faster disk" in str(raised[0])
+    assert actions(calls) == []
+
+
+def test_one_death_is_no_verdict_on_a_spec_but_two_are(make_kit: Make, order: Order) -> None:
+    """A process that is killed while it creates is counted; its run tries once more, and then says what happened."""
+    calls = order()
+    kit = make_kit()
+    build = Build(kit.root.builds, f"{kit.run}.{want('namespace').fingerprint}")
+    build.begin()
+    build.begin()
+    with pytest.raises(ProvisionError, match="2 processes of this run died while they tried"):
+        kit.lease("namespace")
+    assert actions(calls) == []
+    build.succeeded()
+    build.begin()
+    assert kit.lease("namespace").start == "fresh"
+    assert not build.count_path.exists()
+
+
+def test_a_reset_that_would_be_in_vain_is_not_tried_again(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that knows this beforehand is asked once, the cluster is deleted, and the asker gets a new one."""
+    asked: list[str] = []
+
+    def refuse(_provider: FakeProvider, _spec: ClusterSpec, place: Place, *_: object, **__: object) -> None:
+        asked.append(place.name)
+        raise CannotReset("its origin is lost", cluster=place.name)
+
+    monkeypatch.setattr(FakeProvider, "reset", refuse)
+    first = kit.lease()
+    first.release()
+    second = kit.lease()
+    assert (asked, second.start) == ([first.name], "fresh")
+    assert kit.clusters() == [second.name]
 
 
 def test_a_failing_reset_is_tried_twice_then_the_cluster_is_replaced(kit: Kit, order: Order) -> None:
@@ -252,6 +349,30 @@ def test_a_failing_delete_ends_in_quarantine(make_kit: Make, order: Order) -> No
     order()
     make_kit().pool.tidy()
     assert kit.states() == ["EMPTY", "DIRTY"]
+
+
+def test_the_rest_of_a_failed_creation_is_deleted_twice_at_most(make_kit: Make, order: Order) -> None:
+    """Once by who made it, once by who tidies; then it is quarantined, with what happened first."""
+    calls = order(failures={"create": "no disk", "delete": "busy"})
+    kit = make_kit()
+    with pytest.raises(ProvisionError, match="will be deleted later"):
+        kit.lease()
+    assert (kit.states()[0], actions(calls).count("delete")) == ("DOOMED", 1)
+    kit.pool.tidy()
+    assert (kit.states()[0], actions(calls).count("delete")) == ("QUARANTINED", 2)
+    order()
+    make_kit().pool.tidy()
+    assert kit.states() == ["EMPTY", "EMPTY"]
+
+
+def test_a_cluster_that_cannot_go_ends_the_wait_for_its_slot(make_kit: Make, order: Order) -> None:
+    """Who wants another kind finds that the only slot is quarantined, and is told so at once."""
+    kit = make_kit(size=1, lease_timeout=30.0)
+    kit.lease().release()
+    order(failures={"delete": "busy"})
+    with pytest.raises(PoolTimeoutError, match=r"0 usable slots(?s:.*)slot 0: QUARANTINED, free; .*busy"):
+        kit.lease(version="1.34")
+    order()
 
 
 def test_a_slot_above_the_size_is_used_but_never_filled(make_kit: Make) -> None:
@@ -356,12 +477,74 @@ def test_who_has_just_released_lets_others_go_first(
     """When somebody else waits, the releaser pauses for a poll or two before it asks again; otherwise it does not."""
     kit, other = make_kit(size=1), make_kit(size=1)
     pauses: list[float] = []
-    kit.lease().release()
+    lease = kit.lease()
+    lease.release()
     if waiting:
         other.pool._hint.touch()
-    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append))
+    # However busy the machine is: no time has passed since.
+    monkeypatch.setattr(waiting_hint, "FRESH", 3600.0)
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=lambda: lease.released_at, sleep=pauses.append))
     kit.lease()
     assert [0.045 <= pause <= 0.075 for pause in pauses] == [True] * waiting
+
+
+@pytest.mark.parametrize("isolation", ["exclusive", "namespace"])
+def test_the_last_two_slots_are_not_both_kept(make_kit: Make, monkeypatch: pytest.MonkeyPatch, isolation: str) -> None:
+    """Of two who keep their clusters at once, one is told that no other slot is left."""
+    leases = [make_kit().lease(isolation) for _ in range(2)]
+    both, keep = threading.Barrier(2), HeldSlot.keep
+
+    def slowly(held: HeldSlot, why: str) -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(timeout=0.3)  # both are here only if both have looked before one of them writes
+        keep(held, why)
+
+    monkeypatch.setattr(HeldSlot, "keep", slowly)
+    kept: list[bool] = []
+    threads = [threading.Thread(target=lambda lease=lease: kept.append(lease.keep("me"))) for lease in leases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(kept) == [False, True]
+
+
+def test_who_waits_for_what_was_kept_meanwhile_is_told(make_kit: Make) -> None:
+    """Two clusters of a pool with two slots can never be had once one is kept: the wait ends then, not at its deadline."""
+    holder, asker = make_kit(), make_kit(lease_timeout=60.0)
+    lease = holder.lease()
+    said: list[str] = []
+
+    def ask() -> None:
+        try:
+            asker.pool.lease([want(), want(version="1.35")], note="")
+        except PoolTimeoutError as error:
+            said.append(error.message)
+
+    waiting = threading.Thread(target=ask)
+    waiting.start()
+    while not holder.pool.somebody_waits():
+        time.sleep(0.01)
+    assert lease.keep("me")
+    lease.release()
+    holder.pool.tidy()
+    waiting.join(timeout=30)
+    assert "asks for 2 more, but the pool has 1 usable slots" in said[0]
+
+
+def test_a_lock_whose_file_cannot_be_removed_is_free(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who cannot remove his lock's file, on a disk that became read-only, holds it no longer all the same."""
+
+    def refuse(path: Path, **_: bool) -> None:
+        raise PermissionError(errno.EROFS, "Read-only file system", str(path))
+
+    process = ProcessLock(kit.root.processes, kit.run)
+    process.take()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(PermissionError):
+        process.drop()
+    monkeypatch.undo()
+    assert (process.held, is_held(process.path)) == (False, False)
 
 
 def test_room_is_an_empty_slot_below_the_size(make_kit: Make) -> None:
@@ -406,16 +589,16 @@ def test_an_adoption_that_fails_names_nobody_as_user(
 def test_who_failed_to_make_clusters_may_use_those_that_are_there(
     kit: Kit, order: Callable[..., Path], isolation: str
 ) -> None:
-    """Two failed creations end further ones of this run, not the use of a cluster that fits."""
+    """A failed creation ends further ones of this run, not the use of a cluster that fits, and that changes nothing."""
     warm = kit.lease("exclusive")
     order(failures={"create": "no memory"})
-    for _ in range(2):
-        with pytest.raises(ProvisionError, match="no memory"):
-            kit.lease(isolation)
-    with pytest.raises(ProvisionError, match="does not try again"):
+    with pytest.raises(ProvisionError, match="no memory"):
+        kit.lease(isolation)
+    with pytest.raises(ProvisionError, match="not tried again"):
         kit.lease(isolation)
     warm.release()
     assert kit.lease(isolation).name == warm.name
+    assert Build(kit.root.builds, f"{kit.run}.{want().fingerprint}").hopeless
 
 
 @pytest.mark.parametrize("isolation", ["exclusive", "namespace"])
@@ -431,3 +614,28 @@ def test_bookkeeping_that_cannot_be_written_hides_no_error(
     order(failures={"create": "the API server said no"})
     with pytest.raises(ProvisionError, match="the API server said no"):
         kit.lease(isolation)
+
+
+def test_what_cannot_be_reset_goes_at_the_end_of_its_run(make_kit: Callable[..., Kit], order: Order) -> None:
+    """A used cluster that nobody will use again does not stay for its time, an unused or resettable one does."""
+    order(capabilities=["isolation"])
+    kit = make_kit()
+    kit.lease().release()
+    order(capabilities=["isolation", "reset"])
+    other = make_kit(run=kit.run)
+    kept = other.lease(version="1.35")
+    kept.release()
+    kit.pool.retire(everything=False)
+    assert kit.clusters() == [kept.name]
+
+
+def test_a_provider_that_cannot_reset_makes_clusters_for_one_use(kit: Kit, order: Order) -> None:
+    """A used cluster is deleted and the next lease gets a new one, without any attempt to reset."""
+    calls = order(capabilities=["isolation"])
+    first = kit.lease()
+    first.release()
+    second = kit.lease()
+    assert (second.start, second.number) == ("fresh", first.number)
+    assert second.name != first.name
+    assert kit.clusters() == [second.name]
+    assert actions(calls) == ["create", "delete", "create"]

@@ -87,6 +87,57 @@ def test_a_newer_record_is_not_read(tmp_path: Path) -> None:
         records.read(tmp_path, 0)
 
 
+class TestLooking:
+    """Looks without the lock: of every slot, at every lease."""
+
+    @pytest.fixture(autouse=True)
+    def settles_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Files count as old after 20 ms already."""
+        monkeypatch.setattr(records, "_SETTLED", 0.02)
+
+    def test_what_has_not_changed_is_not_read_again(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """An old file is read once, however often somebody looks."""
+        records.write(tmp_path, 0, RECORD)
+        time.sleep(0.05)
+        assert records.survey(tmp_path) == {0: RECORD}
+        monkeypatch.setattr(records, "peek_json", lambda *_: pytest.fail("it was read again"))
+        assert records.peek(tmp_path, 0) == RECORD
+
+    def test_what_has_just_changed_is_read_each_time(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A young file may be written again within one tick of the file system's clock, and is never remembered."""
+        monkeypatch.setattr(records, "_SETTLED", 60.0)
+        read: list[object] = []
+        monkeypatch.setattr(records, "peek_json", lambda *asked: read.append(asked))
+        records.write(tmp_path, 0, RECORD)
+        for _ in range(3):
+            records.peek(tmp_path, 0)
+        assert len(read) == 3
+
+    def test_a_change_is_seen_at_once(self, tmp_path: Path) -> None:
+        """Also one that leaves size and modification time as they were; and a record that is gone is gone."""
+        for uses in (1, 2, 3):
+            records.write(tmp_path, 0, replace(RECORD, uses=uses))
+            os.utime(records.record_path(tmp_path, 0), (1.0, 1.0))
+            time.sleep(0.05)
+            assert [records.peek(tmp_path, 0) for _ in range(2)] == [replace(RECORD, uses=uses)] * 2
+        records.remove(tmp_path, 0)
+        assert records.peek(tmp_path, 0) is None
+        assert records.survey(tmp_path) == {}
+
+    def test_a_malformed_file_is_mended(self, tmp_path: Path) -> None:
+        """That a file was of no use is forgotten when there is another."""
+        records.record_path(tmp_path, 0).write_text("{}")
+        time.sleep(0.05)
+        assert [records.peek(tmp_path, 0) for _ in range(2)] == [None, None]
+        records.write(tmp_path, 0, RECORD)
+        assert records.peek(tmp_path, 0) == RECORD
+
+
+def test_a_removed_pool_has_no_slots(tmp_path: Path) -> None:
+    """Where the directory has gone there is nothing to see, and no error."""
+    assert records.numbers(tmp_path / "gone") == []
+
+
 def test_idleness_is_counted_from_the_note_or_the_file(tmp_path: Path) -> None:
     """``idle_since`` decides, else the file's time; a clock that was set back gives zero, never a negative time."""
     records.write(tmp_path, 0, RECORD)

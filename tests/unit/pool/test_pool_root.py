@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ def test_every_directory_is_private(tmp_path: Path) -> None:
     made = [opened.path, *opened.path.glob("*/")]
     assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
     assert {path.name for path in made[1:]} == {
-        *("slots", "processes", "builds", "clusters", "runs", "binaries", "templates")
+        *("slots", "processes", "builds", "starts", "clusters", "runs", "binaries", "templates")
     }
 
 
@@ -88,6 +89,58 @@ def test_an_open_directory_with_content_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StateError, match=r"mode 0755.*\nNext step: chmod 700"):
         open_root(place)
     assert place.stat().st_mode & 0o777 == 0o755
+
+
+def test_what_is_made_on_the_way_is_private_too(tmp_path: Path) -> None:
+    """Whatever the umask: who may write to a directory above the root could put another one in its place."""
+    before = os.umask(0)
+    try:
+        opened = open_root(tmp_path / "a" / "b" / "root")
+    finally:
+        os.umask(before)
+    above = [tmp_path / "a", tmp_path / "a" / "b"]
+    assert {path.stat().st_mode & 0o777 for path in (*above, opened.path, *opened.path.glob("*/"))} == {0o700}
+    assert (opened.path / "pool.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_directory_that_everybody_may_change_is_no_way_to_the_root(tmp_path: Path) -> None:
+    """Without the sticky bit others could rename the root; with it, as in /tmp, they cannot."""
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    with pytest.raises(StateError, match=r"shared, where everybody can put another.*\nNext step: chmod \+t"):
+        open_root(shared / "mine" / "root")
+    assert list(shared.iterdir()) == []
+    shared.chmod(0o1777)
+    assert open_root(shared / "mine" / "root").path.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a link of another user needs root, as CI has it")
+def test_a_link_of_somebody_else_is_no_way_to_the_root(tmp_path: Path) -> None:
+    """Its owner could point it elsewhere at any time; a link of our own on the way is taken."""
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real")
+    assert open_root(link / "root").path.is_dir()
+    os.lchown(link, 65534, 65534)
+    with pytest.raises(StateError, match="a link of user 65534, who can point it elsewhere"):
+        open_root(link / "root")
+
+
+def test_what_is_planted_in_an_open_directory_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file or link that others put there while it was still open is not taken over with the directory."""
+    place = tmp_path / "root"
+    place.mkdir()
+    place.chmod(0o777)
+    close = Path.chmod
+
+    def plant(path: Path, mode: int) -> None:
+        (path / "slots").symlink_to(tmp_path)
+        close(path, mode)
+
+    monkeypatch.setattr(Path, "chmod", plant)
+    with pytest.raises(StateError, match="is open to other users"):
+        open_root(place)
 
 
 def test_an_open_empty_directory_is_closed(tmp_path: Path) -> None:

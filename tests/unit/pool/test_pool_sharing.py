@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from pytest_kina.pool.actor import concurrency
 from pytest_kina.pool.locks import ProcessLock, is_alive, try_lock
+from pytest_kina.pool.memberships import Memberships
+from pytest_kina.pool.records import State
 from pytest_kina.pool.slot import HeldSlot
-from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
+from pytest_kina.providers import Place
+from pytest_kina.testing import CALLS, FakeProvider, backend_state, read_calls, use_backend
 from pytest_kina.timing import Phase
 from tests.support.pool_kit import Kit, want
 
@@ -51,6 +55,44 @@ def test_a_process_with_two_leases_leaves_with_the_second(kit: Kit) -> None:
     assert len(kit.status(0).users) == 1
     two.release()
     assert kit.status(0).users == ()
+
+
+def test_a_lease_that_nobody_is_told_of_is_given_back(make_kit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the election cannot be ended after the cluster was made, the asker does not stay its user for ever."""
+    kit = make_kit()
+    monkeypatch.setenv("KINA_CRASH", "unlock.build.before:enospc")
+    with pytest.raises(OSError, match="No space left"):
+        kit.lease("namespace")
+    assert (kit.status(0).state, kit.status(0).users) == ("SHARED", ())
+    monkeypatch.delenv("KINA_CRASH")
+    assert kit.lease("namespace").start == "reused"
+
+
+def test_an_interrupted_hand_out_does_not_keep_the_run_from_ending(
+    make_kit: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the record and the lease leaves this process's name behind; the end of the run deletes at once."""
+    kit = make_kit(ttl=0.0)
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(FakeProvider, "adopt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        kit.lease("namespace")
+    assert len(kit.status(0).users) == 1
+    said = kit.pool.retire()
+    assert (kit.states(), kit.clusters()) == (["EMPTY", "EMPTY"], [])
+    assert not any("still uses" in sentence for sentence in said)
+
+
+def test_a_count_of_builds_that_cannot_be_removed_costs_no_user(kit: Kit) -> None:
+    """When the success of a build cannot be noted, the lease is given back, not lost."""
+    obstacle = kit.root.builds / f"{kit.run}.{want('namespace').fingerprint}.json" / "in the way"
+    obstacle.mkdir(parents=True)
+    with pytest.raises(OSError, match=obstacle.parent.name):
+        kit.lease("namespace")
+    assert (kit.status(0).state, kit.status(0).users) == ("SHARED", ())
 
 
 def test_leaving_while_joining_again_keeps_the_name(kit: Kit) -> None:
@@ -105,6 +147,58 @@ def test_a_shared_cluster_that_died_is_replaced_for_the_run(make_kit: Make) -> N
     old.release()
     assert make_kit().lease().number == 0
     assert old.name not in first.clusters()
+
+
+def test_a_join_asks_for_health_before_it_locks(make_kit: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leases at the same moment must not wait for the answers that others get one after the other."""
+    first = make_kit(size=1)
+    second = make_kit(run=first.run, size=1)
+    first.lease("namespace")
+    free: list[bool] = []
+    check = FakeProvider.check
+
+    def looking(provider: FakeProvider, place: Place) -> str | None:
+        lock = try_lock(place.slot_lock)
+        free.append(lock is not None)
+        if lock is not None:
+            lock.release()
+        return check(provider, place)
+
+    monkeypatch.setattr(FakeProvider, "check", looking)
+    second.lease("namespace")
+    assert free == [True]
+
+
+def test_a_cluster_that_dies_between_question_and_join_is_not_the_one_that_was_asked(
+    make_kit: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was learned of one cluster says nothing of the next one in its slot, which is asked under the lock."""
+    first = make_kit(size=1)
+    second = make_kit(run=first.run, size=1)
+    lease = first.lease("namespace")
+    asked: list[str] = []
+    check = FakeProvider.check
+
+    def replacing(provider: FakeProvider, place: Place) -> str | None:
+        asked.append(place.name)
+        if len(asked) == 1:
+            monkeypatch.setattr(Memberships, "find", lambda *_: None)
+            lease.release()
+            held = HeldSlot.take(first.pool._actor, 0)
+            assert held is not None
+            record = held.look()
+            assert record is not None
+            assert held.delete(held.doom(record, "for the test"))
+            held.close()
+            first.lease("namespace")
+            asked[1:] = []
+            return None  # it was well when it was asked
+        return check(provider, place)
+
+    monkeypatch.setattr(FakeProvider, "check", replacing)
+    new = second.lease("namespace")
+    assert new.name != lease.name
+    assert asked == [lease.name, new.name]
 
 
 def test_a_join_waits_for_a_busy_moment(make_kit: Make) -> None:
@@ -198,3 +292,17 @@ def test_who_wins_the_election_late_looks_again(make_kit: Make, monkeypatch: pyt
     monkeypatch.setattr(second.pool._memberships, "join", outdated)
     assert second.lease("namespace").name == made[0].name
     assert len(first.clusters()) == 1
+
+
+def test_slots_at_work_are_counted(make_kit: Make) -> None:
+    """What is held or has a living user counts, what waits for its reset or stands ready does not."""
+    run, other = make_kit(size=4, lease_timeout=5.0), make_kit(size=4, lease_timeout=5.0)
+    assert concurrency(run.root) == 1, "nothing is at work, and whoever asks is"
+    shared, _exclusive, used = run.lease("namespace"), other.lease(), other.lease()
+    used.release()
+    ready = run.record(used.number)
+    assert ready is not None
+    run.put(3, replace(ready, state=State.READY, cluster="kina-abcdef-3-00000000"))
+    assert concurrency(run.root) == 2
+    shared.release()
+    assert concurrency(run.root) == 1

@@ -16,7 +16,8 @@ import pytest
 from pytest_kina.pool.actor import place_of
 from pytest_kina.pool.records import record_path
 from pytest_kina.pool.tidying import Advice, advise
-from pytest_kina.testing import CALLS, backend_state, read_calls, use_backend
+from pytest_kina.providers import Place
+from pytest_kina.testing import CALLS, FakeProvider, backend_state, read_calls, use_backend
 from pytest_kina.timing import read_spool
 from tests.support.pool_kit import Kit
 
@@ -46,7 +47,7 @@ def test_clusters_stay_until_they_have_been_idle_for_their_time(make_kit: Make) 
     age(used, 1, 61)
     (said,) = tidier.pool.tidy()
     assert "slot 0: deleted" in said
-    assert "idle for its time" in said
+    assert "idle for 1m 01s of 1m 00s" in said
     assert used.states() == ["EMPTY", "SHARED"]
 
 
@@ -132,6 +133,67 @@ def test_leftovers_without_a_record_are_deleted(make_kit: Make) -> None:
     assert (new.number, kit.clusters()) == (0, [new.name])
 
 
+def test_what_died_by_itself_is_deleted_within_its_time(make_kit: Make) -> None:
+    """The sweep asks the provider: a clean or dirty cluster that is dead goes, one that lives stays."""
+    kit = make_kit(size=3)
+    dead, alive, dirty = kit.lease(), kit.lease(version="1.35"), kit.lease(version="1.34")
+    for lease in (dead, alive, dirty):
+        lease.release()
+    for lease in (dead, dirty):
+        (lease.directory / "backend").unlink()
+    said = make_kit().pool.tidy()
+    assert said == [
+        f"slot {lease.number}: deleted {lease.name} (it is dead: the backend of {lease.name} is missing)"
+        for lease in (dead, dirty)
+    ]
+    assert kit.clusters() == [alive.name]
+
+
+class Remote(FakeProvider):
+    """Makes clusters that exist elsewhere, under their names only: what a tool with labels would list."""
+
+    def __init__(self, existing: set[str]) -> None:
+        self.existing = existing
+
+    def delete(self, place: Place) -> None:
+        """Forget the name."""
+        self.existing.discard(place.name)
+
+    def leftovers(self, clusters: Path) -> list[str]:
+        """Every cluster of the tool, whoever made it."""
+        return sorted(self.existing)
+
+
+def test_clusters_known_only_to_a_tool_are_deleted_if_they_are_this_pools(make_kit: Make) -> None:
+    """By the pool's id in their names, in every slot, used or not; names of other pools and of people stay."""
+    kit = make_kit(size=1)
+    pool = kit.root.pool_id
+    mine = {f"kina-{pool}-0-00000001", f"kina-{pool}-7-00000002"}
+    others = {"kina-ffffff-0-00000003", "kind", f"kina-{pool}-0", f"kina-{pool}-x-1", f"my-kina-{pool}-0-1", "minikube"}
+    tool = Remote(mine | others)
+    kit.pool._actor.providers["remote"] = tool
+    said = kit.pool.tidy()
+    assert tool.existing == others
+    assert sorted(said) == [
+        f"slot {number}: deleted the leftover {name}" for number, name in zip((0, 7), sorted(mine), strict=True)
+    ]
+
+
+def test_a_tool_that_cannot_be_asked_does_not_stop_the_sweep(make_kit: Make) -> None:
+    """Its failure is one sentence; the rest is tidied."""
+    kit = make_kit()
+    kit.lease("fresh").release()
+
+    class Broken(Remote):
+        def leftovers(self, clusters: Path) -> list[str]:
+            raise OSError("no daemon")
+
+    kit.pool._actor.providers["broken"] = Broken(set())
+    said = kit.pool.tidy()
+    assert said[0] == "broken could not be asked for clusters without a record: OSError: no daemon"
+    assert kit.clusters() == []
+
+
 def test_a_leftover_beside_a_recorded_cluster_is_deleted(kit: Kit) -> None:
     """What is named for a slot but not by its record goes; the recorded cluster stays."""
     lease = kit.lease()
@@ -181,7 +243,7 @@ def test_a_newer_record_is_left_alone(make_kit: Make) -> None:
     assert "schema 2" in make_kit().pool.tidy()[0]
     assert kit.lease().number == 1
     assert json.loads(path.read_text(encoding="utf-8")) == document
-    assert kit.status(0).state == "UNREADABLE"
+    assert kit.status(0).state == "NEWER"
     assert lease.directory.is_dir()
 
 
@@ -195,6 +257,16 @@ def test_a_cluster_of_an_unknown_provider_is_left_alone(make_kit: Make) -> None:
     assert "could not be loaded" in make_kit().pool.tidy()[0]
     assert kit.record(0).attempts == 0  # type: ignore[union-attr]
     assert kit.lease().number == 1
+
+
+def test_a_cluster_of_an_unknown_provider_does_not_stand_in_the_way(kit: Kit) -> None:
+    """In a full pool the slot that nobody here can empty is passed over, also when it has been idle longest."""
+    for lease in (kit.lease(), kit.lease()):
+        lease.release()
+    record = kit.record(0)
+    assert record is not None
+    kit.put(0, replace(record, provider="no_such_package:Provider", idle_since=time.time() - 500))
+    assert kit.lease(version="1.35").number == 1
 
 
 def test_a_cluster_without_a_description_is_deleted(kit: Kit) -> None:
@@ -219,6 +291,22 @@ def test_free_lock_files_of_the_dead_are_removed(make_kit: Make) -> None:
     assert len(list(kit.root.processes.iterdir())) == 1
     assert list(kit.root.builds.iterdir()) == []
     assert (kit.root.slots / "0.lock").exists()
+
+
+def test_lock_file_that_cannot_be_removed_is_told(make_kit: Make) -> None:
+    """What is in the way is named, and the files after it are removed all the same."""
+    kit = make_kit()
+    odd = [
+        directory / f"a.1.0{suffix}"
+        for directory, suffix in ((kit.root.processes, ".lock"), (kit.root.builds, ".json"))
+    ]
+    for path in odd:
+        path.mkdir()
+        os.utime(path, (0, 0))
+        (path.parent / "b.1.00000000.lock").touch()
+    said = kit.pool.tidy()
+    assert [f"{path} cannot be" in sentence for path, sentence in zip(odd, said, strict=True)] == [True, True]
+    assert [*kit.root.processes.iterdir(), *kit.root.builds.iterdir()] == odd
 
 
 def test_tidying_begins_nothing_after_its_budget(make_kit: Make) -> None:
@@ -382,3 +470,15 @@ def test_half_written_records_of_the_dead_go(make_kit: Callable[..., Kit]) -> No
     lease.release()
     kit.pool.tidy()
     assert not busy.exists()
+
+
+def test_the_helper_deletes_what_cannot_be_reset(make_kit: Make, order: Callable[..., Path]) -> None:
+    """Where the provider cannot reset, a used cluster goes as soon as its run is over."""
+    calls = order(capabilities=[])
+    kit = make_kit()
+    lease = kit.lease()
+    lease.release()
+    kit.pool.close()
+    assert ask(kit, lease.number, lease.name) == Advice(stop=True)
+    assert kit.clusters() == []
+    assert [call["action"] for call in read_calls(calls) if call["action"] in ("reset", "delete")] == ["delete"]
