@@ -5,6 +5,7 @@ in its directory, plus a kubeconfig that leads nowhere. The environment variable
 that every process of the run reads at each call:
 
     {"calls": "/path/to/calls.jsonl",           # default: the JSON file's own name with ".calls" appended
+     "capabilities": ["reset", "versions"],      # default: all that there are
      "delays": {"create": 0.5, "startup": 0.1},  # seconds; also kubectl_ready, reset, delete, prepare, check
      "failures": {"create": "boom",              # every call fails with this text
                   "reset": {"text": "boom", "times": 2}}}   # only the first two calls
@@ -23,12 +24,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_kina.errors import BinaryError, KinaError, ProvisionError
-from pytest_kina.files import peek_json, write_atomic, write_json
+from pytest_kina.capabilities import CAPABILITIES
+from pytest_kina.errors import BinaryError, KinaError, ProvisionError, SpecError
+from pytest_kina.files import append_line, peek_json, write_atomic, write_json
 from pytest_kina.progress import Progress
 from pytest_kina.providers import Place, ProviderInfo
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.timing import Phase, Stopwatch
+from pytest_kina.waiting import Deadline
 
 ENVIRONMENT = "KINA_FAKE"
 CALLS = "fake.calls"
@@ -41,14 +44,23 @@ class FakeProvider:
 
     @property
     def info(self) -> ProviderInfo:
-        """``fake``, version 1.0; it can do what the pool may ask for."""
-        return ProviderInfo(
-            name="fake", version="1.0", capabilities=frozenset({"reset", "simulated_nodes", "versions"})
-        )
+        """``fake``, version 1.0; it claims every capability, unless it is ordered to claim others.
+
+        It says that its clusters are supervised, although nobody does: no process outlives a test.
+        """
+        claimed = _orders().get("capabilities", CAPABILITIES)
+        return ProviderInfo(name="fake", version="1.0", capabilities=frozenset(claimed), supervised=True)
 
     def unavailable(self) -> str | None:
         """Why it cannot run: only when ``failures`` has a text for ``unavailable``."""
         return _failure("unavailable", _calls_file(None))
+
+    def validate(self, spec: ClusterSpec) -> None:
+        """Accept what some Kubernetes 1 could be. Raises :class:`SpecError` for another major version, and options."""
+        if spec.provider_options:
+            raise SpecError(f"provider_options: the fake provider has none, got {dict(spec.provider_options)}")
+        if not spec.version.startswith("1."):
+            raise SpecError(f"version: there is no Kubernetes {spec.version}", next_step=f"use {', '.join(_VERSIONS)}")
 
     def prepare(self, spec: ClusterSpec, progress: Progress) -> Mapping[str, str]:
         """Resolve the version from a small table; a patch version stands for itself.
@@ -68,6 +80,7 @@ class FakeProvider:
 
     def create(self, spec: ClusterSpec, place: Place, stopwatch: Stopwatch, timeout: float) -> None:
         """Write the backend, half first, then clean; a failing create leaves the half."""
+        deadline = Deadline(timeout)
         with stopwatch.phase(Phase.CREATE):
             _write_backend(place, "half", spec, generation=0)
             with _call("create", place, ProvisionError):
@@ -75,6 +88,8 @@ class FakeProvider:
         for phase in (Phase.STARTUP, Phase.KUBECTL_READY):
             with stopwatch.phase(phase):
                 time.sleep(_delay(phase.value))
+        if deadline.expired:
+            raise ProvisionError(f"creating {place.name} was not finished after {timeout:g} s", cluster=place.name)
         _finish(place, spec, generation=0)
 
     def adopt(self, place: Place) -> None:
@@ -103,6 +118,16 @@ class FakeProvider:
             with _call("reset", place, ProvisionError):
                 _in_time("reset", timeout)
             _finish(place, spec, generation)
+
+    def load_image(self, place: Place, archive: Path, timeout: float) -> None:
+        """Note the archive's name in the backend. Raises :class:`ProvisionError` without a backend or an archive."""
+        with _call("load_image", place, ProvisionError):
+            _in_time("load_image", timeout)
+            backend = peek_json(place.directory / _BACKEND, 1)
+            if backend is None or not archive.is_file():
+                raise ProvisionError(f"cannot load {archive} into {place.name}", cluster=place.name)
+            images = sorted({*backend.get("images", ()), archive.name})
+            write_json(place.directory / _BACKEND, 1, backend | {"images": images})
 
     def delete(self, place: Place) -> None:
         """Remove the backend; absent is success."""
@@ -201,19 +226,11 @@ def _call(action: str, place: Place | None, kind: type[KinaError], subject: str 
     cluster = place.name if place else subject
     calls = _calls_file(place)
     if calls is not None:
-        _append(calls, {"action": action, "cluster": cluster, "pid": os.getpid(), "id": secrets.token_hex(8)})
+        call = {"action": action, "cluster": cluster, "pid": os.getpid(), "id": secrets.token_hex(8)}
+        append_line(calls, json.dumps(call))
     yield
     if (text := _failure(action, calls)) is not None:
         raise kind(text, cluster=cluster)
-
-
-def _append(path: Path, call: Mapping[str, Any]) -> None:
-    # One write with O_APPEND: lines of concurrent processes never mix.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        os.write(descriptor, json.dumps(call).encode() + b"\n")
-    finally:
-        os.close(descriptor)
 
 
 def _called(calls: Path | None) -> list[dict[str, Any]]:
