@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
 import signal
 import ssl
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_kina.certificates import issue_client
+from pytest_kina.cluster.simulating.kwok import STAGES_FILE, Kwok
+from pytest_kina.cluster.simulating.stages import COMMON, failing
 from pytest_kina.errors import NotReadyError, ProvisionError
-from pytest_kina.pool import open_root
 from pytest_kina.progress import silent
 from pytest_kina.providers import Place
 from pytest_kina.providers.embedded import EmbeddedProvider, credentials, processes
+from pytest_kina.providers.embedded.layout import ETCD_PEER_SOCKET, ETCD_SOCKET, Layout
 from pytest_kina.providers.embedded.readiness import Ladder
+from pytest_kina.providers.embedded.sockets import SocketProbe
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.timing import Phase, TimingRecorder
 from pytest_kina.waiting import Deadline, Probe, wait_until
@@ -96,20 +102,14 @@ def _with_token(ca: Path, port: int, path: str, token: str) -> tuple[int, Any]:
         connection.close()
 
 
-@pytest.fixture(scope="session")
-def root() -> Path:
-    """Where binaries are kept; a session's fixture sees the environment that the test run was started with."""
-    return open_root(None).path
-
-
 @pytest.fixture
-def new(tmp_path: Path, root: Path) -> Iterator[Callable[[str], Running]]:
+def new(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
     """Makes clusters that are not started yet; they are gone after the test, and that is proven."""
     made: list[Running] = []
 
     def make(profile: str) -> Running:
         directory = tmp_path / f"kina-{secrets.token_hex(3)}-0-{secrets.token_hex(4)}"
-        made.append(Running(directory, SPECS[profile], root))
+        made.append(Running(directory, SPECS[profile], tmp_path / "root"))
         return made[-1]
 
     yield make
@@ -119,10 +119,11 @@ def new(tmp_path: Path, root: Path) -> Iterator[Callable[[str], Running]]:
 
 
 @pytest.fixture(scope="module")
-def workloads(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Running]:
+def workloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One cluster for all tests that only add a namespace to it."""
     name = f"kina-{secrets.token_hex(3)}-0-{secrets.token_hex(4)}"
-    cluster = Running(tmp_path_factory.mktemp("embedded") / name, SPECS["workloads"], root).create()
+    folder = tmp_path_factory.mktemp("embedded")
+    cluster = Running(folder / name, SPECS["workloads"], folder / "root").create()
     yield cluster
     cluster.provider.delete(cluster.place)
     assert cluster.place.name not in processes.marked().values()
@@ -153,7 +154,7 @@ def test_an_api_cluster_lives_from_create_to_delete(new: Callable[[str], Running
     """It is ready, measured in three phases, answers within its check, and leaves no process behind."""
     cluster = new("api").create()
     phases = [event.phase for event in cluster.recorder.drain()]
-    assert phases == [Phase.CREATE, Phase.STARTUP, Phase.KUBECTL_READY]
+    assert phases == [Phase.CREATE, Phase.STARTUP, Phase.KUBECTL_READY, Phase.TEMPLATE]
     assert cluster.provider.check(cluster.place) is None
     assert cluster.ask("GET", "/version")[1]["gitVersion"].startswith("v1.36.")
     assert cluster.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "mine"}})[0] == 201
@@ -161,23 +162,28 @@ def test_an_api_cluster_lives_from_create_to_delete(new: Callable[[str], Running
     assert cluster.provider.check(cluster.place) == "its supervisor is not running"
 
 
+# From within the directory, so that it is its own mode that counts, and not that of what is above it.
+CONNECT = """
+import os, socket, sys
+os.chdir(sys.argv[1])
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+sys.exit(socket.socket(socket.AF_UNIX).connect_ex(sys.argv[2]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root, as CI has it")
 def test_etcd_is_closed_to_other_users_of_the_machine(new: Callable[[str], Running]) -> None:
-    """Whoever has no certificate of etcd's authority reads nothing, not even its health."""
+    """It listens on no port, and whoever may not enter the cluster's directory does not reach its sockets."""
     cluster = new("api").create()
-    flags = next(
-        Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-        for pid, name in processes.marked().items()
-        if name == cluster.place.name and "/etcd\0" in Path(f"/proc/{pid}/cmdline").read_text()
-    )
-    url = next(flag for flag in flags if flag.startswith("--listen-client-urls="))
-    port, ca = int(url.rpartition(":")[2]), cluster.pki / "etcd-ca.crt"
-    ours = Probe("127.0.0.1", port, ca=ca, certificate=cluster.pki / "etcd-client.pem")
-    assert ours.get("/health")[0] == 200
-    ours.close()
-    stranger = Probe("127.0.0.1", port, ca=ca, certificate=cluster.pki / "kina-admin.pem")
-    with pytest.raises(OSError, match=r"(?i)alert|reset|closed|EOF|broken pipe"):
-        stranger.get("/health")
-    stranger.close()
+    directory = cluster.place.directory
+    with closing(SocketProbe(Layout(directory).etcd_socket)) as ours:
+        assert ours.get("/health")[0] == 200
+    for name in (ETCD_SOCKET, ETCD_PEER_SOCKET):
+        assert stat.S_ISSOCK((directory / name).stat().st_mode)
+        stranger = subprocess.run([sys.executable, "-c", CONNECT, directory, name], check=False)
+        assert stranger.returncode == errno.EACCES
 
 
 def test_feature_gates_and_arguments_reach_the_server(new: Callable[[str], Running]) -> None:
@@ -322,6 +328,17 @@ provider.adopt(place)
 """
 
 
+def test_a_reset_ends_simulations(new: Callable[[str], Running]) -> None:
+    """What nobody has withdrawn is gone with the rest: pods run, and the file of stages is empty."""
+    cluster = new("workloads").create()
+    Kwok(cluster.place.directory).add("forgotten", failing([], "ErrImagePull"), COMMON["Pod"])
+    cluster.provider.reset(cluster.spec, cluster.place, cluster.recorder.bind(cluster=cluster.place.name), 120)
+    assert (cluster.place.directory / STAGES_FILE).read_text() == ""
+    pod = {"metadata": {"name": "a"}, "spec": {"containers": [{"name": "c", "image": "example.invalid/i:1"}]}}
+    assert cluster.ask("POST", "/api/v1/namespaces/default/pods", pod)[0] == 201
+    cluster.wait("/api/v1/namespaces/default/pods/a", lambda item: item["status"].get("phase") == "Running")
+
+
 def test_a_reset_by_another_process_leaves_nothing_of_before(new: Callable[[str], Running], tmp_path: Path) -> None:
     """The idle helper knows the place and the spec only: afterwards data, certificates, tokens and ports are others'."""
     cluster = new("workloads").create()
@@ -331,7 +348,7 @@ def test_a_reset_by_another_process_leaves_nothing_of_before(new: Callable[[str]
     jane.write_bytes(issue_client(cluster.place.directory, "jane", ["system:masters"]))
     token = service_account_token(cluster, "default")
     assert cluster.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "left"}})[0] == 201
-    old_uid = cluster.ask("GET", "/api/v1/namespaces/kube-system")[1]["metadata"]["uid"]
+    assert cluster.ask("DELETE", "/api/v1/namespaces/default/configmaps/kube-root-ca.crt")[0] == 200
 
     place = cluster.place
     arguments = [place.name, str(place.directory), str(place.slot_lock), json.dumps(cluster.spec.to_json())]
@@ -340,7 +357,7 @@ def test_a_reset_by_another_process_leaves_nothing_of_before(new: Callable[[str]
 
     assert cluster.provider.check(place) is None
     assert cluster.ask("GET", "/api/v1/namespaces/left")[0] == 404
-    assert cluster.ask("GET", "/api/v1/namespaces/kube-system")[1]["metadata"]["uid"] != old_uid
+    assert cluster.ask("GET", "/api/v1/namespaces/default/configmaps/kube-root-ca.crt")[0] == 200
     assert len(cluster.ask("GET", "/api/v1/nodes")[1]["items"]) == 3
     assert credentials.api_port(place.directory / "kubeconfig") != port
     assert cluster.ask("GET", "/api/v1/namespaces", token=token)[0] == 401
@@ -375,7 +392,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(new: Callable[[str], Running], 
         ("the API server answers TLS", "etcd"),
         ("/readyz is ok", "kube-apiserver"),
         ("/readyz is ok", "kwok"),
-        ("default has its service account and the cluster's root certificate", "kube-controller-manager"),
+        ("namespaces get their service account and the cluster's root certificate", "kube-controller-manager"),
         ("all nodes are ready", "kube-scheduler"),
     ],
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
 import secrets
 import signal
+import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -19,12 +21,14 @@ from pytest_kina import _supervisor
 from pytest_kina.errors import NotReadyError, ProvisionError
 from pytest_kina.progress import Progress
 from pytest_kina.providers import Place
-from pytest_kina.providers.embedded import EmbeddedProvider, assets, processes
+from pytest_kina.providers.embedded import EmbeddedProvider, assets, health, processes
 from pytest_kina.providers.embedded.components import PROFILES
+from pytest_kina.providers.embedded.health import Health
 from pytest_kina.providers.embedded.readiness import Ladder
+from pytest_kina.retries import drain
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.timing import Phase, TimingRecorder
-from pytest_kina.waiting import Deadline, wait_until
+from pytest_kina.waiting import Deadline, Probe, wait_until
 
 ETCD, API, KCM, SCHEDULER, KWOK = PROFILES["workloads"]
 SPECS = {"api": ClusterSpec(profile="api", simulated_nodes=0), "workloads": ClusterSpec(simulated_nodes=2)}
@@ -107,12 +111,14 @@ def test_a_cluster_of_stand_ins_gets_ready(place: Place, stubs: Callable[..., No
 # ---- a component is killed while a rung is waited for
 
 RUNGS: dict[str, tuple[str, ...]] = {
-    "etcd is healthy": (ETCD, API),
     "the API server answers TLS": (ETCD, API),
-    "/readyz is ok": (ETCD, API, KWOK),
-    "the namespace default exists": (ETCD, API, KCM, SCHEDULER, KWOK),
-    "default has its service account and the cluster's root certificate": (ETCD, API, KCM, SCHEDULER, KWOK),
+    "/readyz is ok": (ETCD, API, KCM, KWOK),
+    "the namespace default exists": (ETCD, API, KCM, KWOK),
+    "the scheduler may read pods": (ETCD, API, KCM, KWOK),
+    "namespaces get their service account and the cluster's root certificate": (ETCD, API, KCM, SCHEDULER, KWOK),
     "all nodes are ready": (ETCD, API, KCM, SCHEDULER, KWOK),
+    "a pod runs": (ETCD, API, KCM, SCHEDULER, KWOK),
+    "an object can be written": (ETCD, API, KCM, SCHEDULER, KWOK),
     "the administrator can list namespaces": (ETCD, API, KCM, SCHEDULER, KWOK),
 }
 
@@ -153,6 +159,7 @@ def test_a_binary_that_crashes_at_start_shows_why(place: Place, stubs: Callable[
     assert f"The last lines of {name}.log:\n{name} begins\n{name}: fatal: this build refuses to run" in str(
         caught.value
     )
+    assert "Next step: read the log above; " in str(caught.value)
 
 
 # ---- a rung is not reached
@@ -161,15 +168,32 @@ def test_a_binary_that_crashes_at_start_shows_why(place: Place, stubs: Callable[
 @pytest.mark.parametrize(
     ("behaviour", "rung", "component", "said"),
     [
-        ({"answers": {"/health": 503}}, "etcd is healthy", ETCD, "not reached within 2 s"),
         ({"silent": True}, "the API server answers TLS", API, "nothing answered TLS on 127.0.0.1:"),
+        (
+            {"silent": True, "answers": {"/health": 503}},
+            "the API server answers TLS",
+            API,
+            "etcd is not healthy: 503",
+        ),
+        (
+            {"answers": {"/api/v1/namespaces/kube-public/pods/kina-canary": 404}},
+            "a pod runs",
+            SCHEDULER,
+            "not reached within 4 s",
+        ),
+        (
+            {"answers": {"/api/v1/namespaces/default/configmaps/kina-canary": 500}},
+            "an object can be written",
+            API,
+            "not reached within 4 s",
+        ),
         ({"answers": {"/readyz": 500}}, "/readyz is ok", API, "/readyz says:\n[-]poststarthook/rbac failed"),
         ({"answers": {"/api/v1/namespaces/default": 404}}, "the namespace default exists", API, "not reached within"),
         (
             {"answers": {"/api/v1/namespaces/default/serviceaccounts/default": 404}},
-            "default has its service account and the cluster's root certificate",
+            "namespaces get their service account and the cluster's root certificate",
             KCM,
-            "not reached within 2 s",
+            "not reached within 4 s",
         ),
         ({"answers": {"/api/v1/nodes": 503}}, "all nodes are ready", KWOK, "GET /api/v1/nodes was answered with 503"),
         ({"answers": {"/api/v1/namespaces": 403}}, "the administrator can list namespaces", API, "not reached within"),
@@ -181,7 +205,7 @@ def test_a_rung_that_is_not_reached_in_time_explains_itself(
     """At the deadline the error names the rung and who should have reached it, with what is known and the log."""
     stubs(**behaviour)
     with pytest.raises(NotReadyError) as caught:
-        create(place, "workloads", timeout=2)
+        create(place, "workloads", timeout=4)
     assert (caught.value.details["rung"], caught.value.details["component"]) == (rung, component)
     assert said in str(caught.value)
     assert f"The last lines of {component}.log:\n{component} begins" in str(caught.value)
@@ -226,6 +250,17 @@ def test_a_refused_node_is_shown(place: Place, stubs: Callable[..., None]) -> No
     stubs(answers={"POST": 422})
     with pytest.raises(ProvisionError, match=r"node-0 was refused with 422: .*node-0"):
         create(place, "workloads")
+
+
+def test_a_connection_that_breaks_while_nodes_are_created_names_the_server(
+    place: Place, stubs: Callable[..., None]
+) -> None:
+    """Not the disk is to blame when the API server hangs up on a simulated node: the rung and its log are named."""
+    stubs(hangs_up=True)
+    with pytest.raises(NotReadyError) as caught:
+        create(place, "workloads")
+    assert (caught.value.details["rung"], caught.value.details["component"]) == ("the nodes are created", API)
+    assert f"The last lines of {API}.log:\n{API} begins" in str(caught.value)
 
 
 def test_a_directory_that_cannot_be_written_is_named(place: Place, stubs: Callable[..., None]) -> None:
@@ -375,6 +410,44 @@ def test_logs_are_the_ends_of_the_components_logs(place: Place, stubs: Callable[
     EmbeddedProvider().delete(place)
 
 
+IN_USE = "listen tcp 127.0.0.1:2379: bind: address already in use"
+
+
+def test_a_port_that_was_taken_is_tried_once_more(place: Place, stubs: Callable[..., None]) -> None:
+    """The second start succeeds, on other ports; the first one is timed as failed, and it is said."""
+    stubs(exit={ETCD: 1}, says=IN_USE, recovers=True)
+    drain()
+    events = create(place, "workloads").drain()
+    assert len([event for event in events if event.phase is Phase.CREATE]) == 2
+    assert [event.ok for event in events].count(False) == 1
+    assert set(components(place)) == set(PROFILES["workloads"])
+    (said,) = drain()
+    assert said.endswith("was started a second time, because the first start failed: address already in use")
+    EmbeddedProvider().delete(place)
+
+
+def test_a_port_that_stays_taken_is_an_error(place: Place, stubs: Callable[..., None]) -> None:
+    """After the second start, with nothing left running."""
+    stubs(exit={ETCD: 1}, says=IN_USE)
+    drain()
+    with pytest.raises(NotReadyError, match="address already in use"):
+        create(place, "api")
+    assert (components(place), len(drain())) == ({}, 1)
+
+
+def test_a_reset_is_tried_once_more_too(place: Place, stubs: Callable[..., None]) -> None:
+    """Within the same attempt and one timed phase."""
+    stubs()
+    create(place, "api")
+    stubs(exit={API: 1}, says=IN_USE, recovers=True)
+    drain()
+    recorder = TimingRecorder(run="r", worker="main")
+    EmbeddedProvider().reset(SPECS["api"], place, recorder.bind(cluster=place.name), 30)
+    assert [(event.phase, event.ok) for event in recorder.drain()] == [(Phase.RESET, True)]
+    assert len(drain()) == 1
+    EmbeddedProvider().delete(place)
+
+
 def test_everything_in_the_place_is_private(place: Place, stubs: Callable[..., None]) -> None:
     """Files are 0600 and folders 0700, whatever the umask of the test run is."""
     stubs()
@@ -385,5 +458,101 @@ def test_everything_in_the_place_is_private(place: Place, stubs: Callable[..., N
         os.umask(before)
     for path in place.directory.rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
-        assert mode == (0o700 if path.is_dir() else 0o600), path
+        assert mode == (0o600 if path.is_file() else 0o700), path  # directories and etcd's sockets
     EmbeddedProvider().delete(place)
+
+
+# ---- the health check keeps its connection
+
+
+@pytest.fixture
+def api(place: Place, stubs: Callable[..., None]) -> Iterator[Place]:
+    """A running cluster of stand-ins, without controllers."""
+    stubs()
+    create(place, "api")
+    yield place
+    EmbeddedProvider().delete(place)
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[Probe]:
+    """The connections that health checks have opened so far."""
+    opened: list[Probe] = []
+    connect = health._connect
+
+    def noted(pki: Path, port: int) -> Probe:
+        opened.append(connect(pki, port))
+        return opened[-1]
+
+    monkeypatch.setattr(health, "_connect", noted)
+    return opened
+
+
+def the_socket(probe: Probe) -> socket.socket:
+    """What a probe talks through."""
+    assert probe._connection is not None
+    assert probe._connection.sock is not None
+    return probe._connection.sock
+
+
+def test_health_is_asked_over_one_connection(api: Place, connections: list[Probe]) -> None:
+    """Certificates are shown and verified once, however often a cluster is leased."""
+    checks = Health()
+    assert [checks.problem(api) for _ in range(5)] == [None] * 5
+    assert len(connections) == 1
+
+
+def test_a_kept_connection_that_has_ended_is_no_illness(api: Place, connections: list[Probe]) -> None:
+    """Servers end connections that are idle for long; the check then asks over a new one."""
+    checks = Health()
+    assert checks.problem(api) is None
+    the_socket(connections[0]).shutdown(socket.SHUT_RDWR)
+    assert checks.problem(api) is None
+    assert len(connections) == 2
+
+
+def test_a_hung_server_is_ill_over_a_kept_connection_too(api: Place, connections: list[Probe]) -> None:
+    """It is asked once, not twice, and is well again when it goes on."""
+    checks = Health()
+    assert checks.problem(api) is None
+    the_socket(connections[0]).settimeout(0.2)
+    os.kill(components(api)[API], signal.SIGSTOP)
+    assert "timed out" in (checks.problem(api) or "")
+    assert len(connections) == 1
+    os.kill(components(api)[API], signal.SIGCONT)
+    assert checks.problem(api) is None
+
+
+def test_a_reset_cluster_is_asked_over_a_new_connection(api: Place, connections: list[Probe]) -> None:
+    """The provider closes what it kept of the cluster before: its certificates are worth nothing any more."""
+    provider = EmbeddedProvider()
+    assert provider.check(api) is None
+    provider.reset(SPECS["api"], api, TimingRecorder(run="r", worker="main").bind(), 30)
+    assert connections[0]._connection is None
+    assert provider.check(api) is None
+    provider.delete(api)
+    assert connections[1]._connection is None
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_kept_connections_end_with_who_keeps_them(api: Place, connections: list[Probe], *, cyclic: bool) -> None:
+    """Also when it goes as part of a cycle: a suite for which warnings are errors must not hear of unclosed sockets."""
+    checks = Health()
+    assert checks.problem(api) is None
+    if cyclic:
+        checks.me = checks  # type: ignore[attr-defined]
+    del checks
+    gc.collect()
+    assert connections[0]._connection is None
+
+
+def test_a_fork_leaves_its_parents_connection_alone(api: Place, connections: list[Probe]) -> None:
+    """It opens one of its own: two processes in one TLS connection would garble it for both."""
+    checks = Health()
+    assert checks.problem(api) is None
+    if (child := os.fork()) == 0:
+        well = checks.problem(api) is None
+        os._exit(0 if well and len(connections) == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert checks.problem(api) is None
+    assert len(connections) == 1

@@ -23,6 +23,8 @@ from typing import Any
 import pytest
 
 from pytest_kina import _supervisor
+from pytest_kina.cluster.simulating.kwok import STAGES_FILE, Kwok
+from pytest_kina.errors import StateError
 from pytest_kina.providers import Place
 from pytest_kina.providers.embedded import link as links
 from pytest_kina.providers.embedded import processes
@@ -32,6 +34,23 @@ from pytest_kina.waiting import Deadline, wait_until
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="uses /proc and pidfds to look at the processes")
 
 SLEEP = ["/bin/sleep", "300"]
+# The supervisor as it is elsewhere: neither Linux nor /proc. The standard library has met the real system by then.
+ELSEWHERE = f"""
+import ctypes, json, pathlib, runpy, select, signal, socket, subprocess, sys, sysconfig
+sysconfig.get_config_vars()
+
+def hiding(read):
+    def reading(path, *how, **named):
+        if path.is_relative_to("/proc"):
+            raise FileNotFoundError(path)
+        return read(path, *how, **named)
+    return reading
+
+for name in ("read_bytes", "read_text"):
+    setattr(pathlib.Path, name, hiding(getattr(pathlib.Path, name)))
+sys.platform = "darwin"
+runpy.run_path({_supervisor.__file__!r}, run_name="__main__")
+"""
 QUIET = ("/bin/echo", '{"wake_after": null, "watch": [], "stop": false}')
 
 
@@ -346,6 +365,28 @@ def test_ways_to_end_an_adopted_cluster(place: Place, way: str) -> None:
     assert_ends(pids)
 
 
+def test_a_system_that_is_not_linux_has_all_but_the_kernels_help(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ports are chosen and not kept, a process is known by its pid alone, and the stop file ends everything, too."""
+    (tmp_path / "elsewhere.py").write_text(ELSEWHERE)
+    monkeypatch.setattr(_supervisor, "__file__", str(tmp_path / "elsewhere.py"))
+    link = Link(place, place.directory / "supervisor.log")
+    ports = link.reserve(["etcd", "api"], Deadline(10))
+    assert len(set(ports.values())) == 2
+    for port in ports.values():
+        socket.create_server(("127.0.0.1", port)).close()
+    for name in ("etcd", "api"):
+        link.spawn(name, SLEEP, {}, place.directory / f"{name}.log", Deadline(10))
+    pids = components(place)
+    link.adopt(Deadline(10))
+    introduced = json.loads((place.directory / _supervisor.IDENTITY_FILE).read_text())
+    assert introduced["pid"] in pids.values()
+    assert (introduced["start_ticks"], introduced["boot_id"]) == (None, None)
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(pids)
+
+
 def test_neither_a_stubborn_component_nor_its_children_survive(place: Place) -> None:
     """Stopping does not ask the components, and what they have started ends with them."""
     script = f"trap '' TERM; sleep 300 & echo $! > {place.directory / 'child'}; while :; do wait; done"
@@ -371,6 +412,26 @@ def test_the_death_of_a_component_ends_the_cluster_and_is_written_down(place: Pl
         "code": 3,
         "signal": None,
     }
+
+
+@pytest.mark.parametrize("content", [b"", b"{torn", b"7", b'{"other": 1}', b'{"component": "stranger"}'])
+def test_a_restart_that_makes_no_sense_is_refused_and_harms_nobody(place: Place, content: bytes) -> None:
+    """A malformed request is answered with an error and goes away; the cluster lives on."""
+    link, running = started(place, "etcd")
+    link.adopt(Deadline(10))
+    link.close()
+    asked = place.directory / _supervisor.RESTART_FILE
+    asked.write_bytes(content)
+    until(lambda: not asked.exists())
+    answer = json.loads(until(lambda: _read(place.directory / _supervisor.RESTARTED_FILE)))
+    assert "malformed" in answer["error"] or answer["error"] == "stranger does not run"
+    assert components(place) == running
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(running)
+
+
+def _read(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def test_a_death_that_the_creator_did_not_see_counts_at_adoption(place: Place) -> None:
@@ -582,3 +643,104 @@ def test_idle_supervision_costs_next_to_nothing(place: Place) -> None:
     assert (switches() - before) / (time.monotonic() - began) < 20
     (place.directory / _supervisor.STOP_FILE).touch()
     assert_ends(pids)
+
+
+# ---- starting a component again
+
+
+def stage(name: str) -> dict[str, Any]:
+    """As much of a stage as its file needs."""
+    return {"metadata": {"name": name}}
+
+
+def sleeping(place: Place) -> set[int]:
+    """The pids of the components; not of the supervisor, nor of an idle helper that it is just starting."""
+    return {pid for name, pid in components(place).items() if name.startswith("sleep")}
+
+
+def stages_of(place: Place) -> list[str]:
+    """The names of the stages in the cluster's file."""
+    lines = (place.directory / STAGES_FILE).read_text().splitlines()
+    return [json.loads(line)["metadata"]["name"] for line in lines if line != "---"]
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_kwok_is_started_again_with_each_change(place: Place, is_adopted: bool) -> None:
+    """A change of its stages ends kwok and starts another one; the others go on, and no death is reported."""
+    (place.directory / STAGES_FILE).touch()
+    link, _ = started(place, "etcd", "kwok")
+    before = sleeping(place)
+    if is_adopted:
+        link.adopt(Deadline(10))
+    Kwok(place.directory).add("a", [stage("x")], [stage("common")])
+    after = sleeping(place)
+    assert stages_of(place) == ["common", "a-x"]
+    assert (len(before), len(after), len(before & after)) == (2, 2, 1)
+    Kwok(place.directory).remove("a")
+    assert stages_of(place) == ["common"]
+    unchanged = sleeping(place)
+    assert unchanged != after
+    Kwok(place.directory).remove("a")
+    assert sleeping(place) == unchanged
+    assert not (place.directory / _supervisor.DIED_FILE).exists()
+    assert is_adopted or link.exits() == []
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(components(place))
+    link.close()
+
+
+def test_changes_of_many_processes_are_all_made(place: Place) -> None:
+    """Several users of a shared cluster change it at once: none is lost, none waits for an answer that is another's."""
+    (place.directory / STAGES_FILE).touch()
+    adopted(place, "kwok")
+    script = (
+        "import sys; from pathlib import Path; from pytest_kina.cluster.simulating.kwok import Kwok\n"
+        "for each in range(5): Kwok(Path(sys.argv[1])).add(f'{sys.argv[2]}{each}', [{'metadata': {'name': 'x'}}], [])"
+    )
+    changers = [
+        subprocess.Popen([sys.executable, "-c", script, str(place.directory), name], env={**os.environ})
+        for name in "abcd"
+    ]
+    assert [changer.wait(60) for changer in changers] == [0] * 4
+    assert sorted(stages_of(place)) == sorted(f"{name}{each}-x" for name in "abcd" for each in range(5))
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(components(place))
+
+
+def test_simulating_on_an_ended_cluster_is_an_error(place: Place) -> None:
+    """Whether the supervisor has ended or the directory is gone: a sentence, at once, and the file is as before."""
+    (place.directory / STAGES_FILE).touch()
+    pids = adopted(place, "kwok")
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(pids)
+    with pytest.raises(StateError, match=r"cannot be changed: its supervisor is not running"):
+        Kwok(place.directory).add("a", [stage("x")], [])
+    assert stages_of(place) == []
+    (place.directory / STAGES_FILE).unlink()
+    with pytest.raises(StateError, match=r"No such file[\s\S]*take another cluster"):
+        Kwok(place.directory).add("a", [stage("x")], [])
+
+
+def test_a_cluster_without_kwok_says_so(place: Place) -> None:
+    """The supervisor answers that there is no such component, and goes on."""
+    (place.directory / STAGES_FILE).touch()
+    pids = adopted(place, "etcd")
+    with pytest.raises(StateError, match=r"kwok does not run"):
+        Kwok(place.directory).add("a", [stage("x")], [])
+    assert sleeping(place) == {pid for name, pid in pids.items() if name.startswith("sleep")}
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(pids)
+
+
+def test_a_kwok_that_cannot_start_again_ends_the_cluster(place: Place) -> None:
+    """Its program has vanished, say: whoever asked is told, and died.json names it."""
+    (place.directory / STAGES_FILE).touch()
+    program = place.directory / "program"
+    shutil.copy("/bin/sleep", program)
+    link, _ = started(place, "kwok", argv=[str(program), "300"])
+    link.adopt(Deadline(10))
+    program.unlink()
+    with pytest.raises(StateError, match=r"kwok could not be started again: .*No such file"):
+        Kwok(place.directory).add("a", [stage("x")], [])
+    until(lambda: not components(place))
+    assert json.loads((place.directory / _supervisor.DIED_FILE).read_text())["component"] == "kwok"

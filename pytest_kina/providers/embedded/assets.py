@@ -1,4 +1,4 @@
-"""Which binaries a cluster runs: obtained once, then remembered in the cluster's directory for later resets."""
+"""Where a cluster's binaries come from."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_kina.errors import ProvisionError
-from pytest_kina.files import peek_json, write_json
 from pytest_kina.options import truth
 from pytest_kina.progress import Progress
 from pytest_kina.providers.embedded.components import PROFILES
-from pytest_kina.providers.embedded.layout import Layout
+from pytest_kina.settings import default_root
 from pytest_kina.spec import ClusterSpec
-
-_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +23,11 @@ class Source:
     mirror: str | None = None
     assets: tuple[Path, ...] = ()
 
+    @property
+    def home(self) -> Path:
+        """The state directory."""
+        return self.root or default_root()
+
     def obtain(self, spec: ClusterSpec, progress: Progress) -> Programs:
         """The binaries for ``spec``. Slow when they have to be made. Raises :class:`BinaryError`."""
         from pytest_kina import binaries
@@ -35,7 +36,7 @@ class Source:
         found = binaries.obtain(
             spec.version,
             PROFILES[spec.profile],
-            root=self.root or _default_root(),
+            root=self.home,
             offline=offline,
             explicit=self.assets,
             mirror=self.mirror or os.environ.get("KINA_MIRROR"),
@@ -55,28 +56,3 @@ class Programs:
     def identity(self) -> dict[str, str]:
         """What makes clusters of these binaries differ from others."""
         return {**self.versions, **{f"digest {name}": digest for name, digest in self.digests.items()}}
-
-    def remember(self, layout: Layout) -> None:
-        """Keep the paths for :meth:`recall`. Raises :class:`OSError`."""
-        paths = {name: str(path) for name, path in self.paths.items()}
-        write_json(layout.assets, _SCHEMA, {"paths": paths, "versions": dict(self.versions)})
-
-
-def recall(layout: Layout, cluster: str) -> Mapping[str, Path]:
-    """The paths that :meth:`Programs.remember` kept. Raises :class:`ProvisionError`."""
-    document = peek_json(layout.assets, _SCHEMA)
-    if document is None:
-        raise ProvisionError(
-            f"cluster {cluster} cannot be reset: {layout.assets} does not say which binaries it runs",
-            next_step="delete the cluster; the next one will be made anew",
-            cluster=cluster,
-        )
-    return {name: Path(path) for name, path in document["paths"].items()}
-
-
-def _default_root() -> Path:
-    if home := os.environ.get("KINA_HOME"):
-        return Path(home).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_state_dir("pytest-kina"))

@@ -1,8 +1,9 @@
 """The keys and certificates of one start of a cluster, and the kubeconfigs made of them.
 
-Three authorities: one signs what the API server shows, one signs what its clients show, one is etcd's own for both
-sides (etcd listens on a port that every local user can reach). A client's key can sign nothing, and a reset makes all
-of them anew, so that no credential of the time before is believed afterwards.
+Two authorities: one signs what the API server shows, one signs what its clients show. (etcd needs neither: its sockets
+are in a directory that nobody else can enter.) A client's key can sign nothing, and every start and reset makes the
+authority of clients and the signer of tokens anew, so that no credential of the time before is believed afterwards. The
+authority of the server may come from a template.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from pytest_kina.certificates import CLIENT_CA, Authority, create_signer
 from pytest_kina.files import write_atomic
+from pytest_kina.providers.embedded.gate import plugin
 from pytest_kina.providers.embedded.layout import Layout
 
 ADMIN = "kina-admin"
+SERVING_CA = "serving-ca"
 MASTERS = "system:masters"
 SERVICE_RANGE = "10.0.0.0/24"
 
@@ -41,27 +44,30 @@ CLIENTS = {
 
 
 def create(layout: Layout) -> None:
-    """Make all keys and certificates in ``layout.pki``. Raises :class:`OSError`."""
-    serving = Authority.create(layout.pki, "serving-ca")
+    """Make all keys and certificates in ``layout.pki``, except a serving authority that is there already.
+
+    A template brings one, because every namespace in it has that certificate. Raises :class:`OSError`.
+    """
+    known = (layout.pki / f"{SERVING_CA}.key").exists()
+    serving = (Authority.load if known else Authority.create)(layout.pki, SERVING_CA)
     serving.server(layout.pki, "kube-apiserver", _API_NAMES)
     clients = Authority.create(layout.pki, CLIENT_CA)
     for name, (user, groups) in CLIENTS.items():
         clients.client(layout.pki, name, user, groups)
-    etcd = Authority.create(layout.pki, "etcd-ca")
-    etcd.server(layout.pki, "etcd", ("localhost", "127.0.0.1"))
-    etcd.client(layout.pki, "etcd-client", "kube-apiserver")
     create_signer(layout.pki, "service-accounts")
 
 
-def write_kubeconfig(path: Path, layout: Layout, cluster: str, client: str, port: int) -> None:
-    """Write the kubeconfig (JSON, which is YAML too) of ``client``, complete in itself. Raises :class:`OSError`."""
-    user = {
-        "client-certificate-data": _encoded(layout.pki / f"{client}.crt"),
-        "client-key-data": _encoded(layout.pki / f"{client}.key"),
-    }
+def write_kubeconfig(
+    path: Path, layout: Layout, cluster: str, client: str, port: int, *, gate: Path | None = None
+) -> None:
+    """Write the kubeconfig (JSON, which is YAML too) of ``client``. Raises :class:`OSError`.
+
+    It is complete in itself, unless its credential is to come through ``gate``.
+    """
+    user = plugin(gate) if gate else _pair(layout.pki, client)
     server = {
         "server": f"https://127.0.0.1:{port}",
-        "certificate-authority-data": _encoded(layout.pki / "serving-ca.crt"),
+        "certificate-authority-data": _encoded(layout.pki / f"{SERVING_CA}.crt"),
     }
     document = {
         "apiVersion": "v1",
@@ -72,6 +78,13 @@ def write_kubeconfig(path: Path, layout: Layout, cluster: str, client: str, port
         "current-context": cluster,
     }
     write_atomic(path, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def _pair(pki: Path, client: str) -> dict[str, object]:
+    return {
+        "client-certificate-data": _encoded(pki / f"{client}.crt"),
+        "client-key-data": _encoded(pki / f"{client}.key"),
+    }
 
 
 def api_port(kubeconfig: Path) -> int:

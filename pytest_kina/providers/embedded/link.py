@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from pytest_kina import _supervisor
-from pytest_kina.process import environment
+from pytest_kina import _supervisor, crashpoints
+from pytest_kina.process import Outliving, environment
 from pytest_kina.providers import Place
 from pytest_kina.providers.embedded.polling import readable
 from pytest_kina.waiting import Deadline
 
-# What the idle helper, which inherits the supervisor's environment, needs beyond the usual: where our code is.
-_FOR_THE_HELPER = ("PYTHONPATH",)
+# What the supervisor, and the idle helper that inherits its environment, need beyond the usual: where our code is, and
+# where a test lets them die.
+_FOR_THE_HELPER = ("PYTHONPATH", crashpoints.ENVIRONMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +44,27 @@ class LinkBroken(Exception):
     """The supervisor has ended, or does not answer. ``str()`` says what was expected of it."""
 
 
-class _Outliving(subprocess.Popen[bytes]):
-    """A process that may outlive us by design: being forgotten while it runs is no leak."""
-
-    def __del__(self) -> None:
-        """Skip the ResourceWarning of the base class."""
-
-
 def _private(path: Path) -> BinaryIO:
     """An empty file of ours for writing, whatever our umask is."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
-_started: list[_Outliving] = []
+_started: list[Outliving] = []
 """Supervisors that this process has started: they are its children, and must be reaped when they end."""
+
+
+_entrusted: dict[str, Link] = {}
+"""Clusters that this process has started and that nobody has adopted yet, by name; shared by all provider objects."""
+
+
+def entrust(cluster: str, link: Link) -> None:
+    """Keep the link of a cluster that is being made, for whoever adopts or ends it."""
+    _entrusted[cluster] = link
+
+
+def claim(cluster: str) -> Link | None:
+    """The link of a cluster that this process has started, once: None when it was adopted, ended, or made elsewhere."""
+    return _entrusted.pop(cluster, None)
 
 
 def reap() -> None:
@@ -73,7 +81,7 @@ class Link:
         script = _supervisor.__file__
         arguments = [str(place.directory), str(place.slot_lock), str(os.getpid()), *place.tidy]
         with _private(log) as errors:
-            self._process = _Outliving(
+            self._process = Outliving(
                 [sys.executable, "-I", "-S", script, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

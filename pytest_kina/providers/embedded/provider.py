@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_kina import __version__
-from pytest_kina._supervisor import SCHEMA
-from pytest_kina.errors import NotReadyError, ProvisionError, SpecError
-from pytest_kina.files import peek_json
+from pytest_kina.cluster import content
+from pytest_kina.errors import BinaryError, ProvisionError, SpecError
+from pytest_kina.files import tail
 from pytest_kina.progress import Progress, silent
-from pytest_kina.providers import Place, ProviderInfo
-from pytest_kina.providers.embedded import components, credentials, processes
-from pytest_kina.providers.embedded.assets import Programs, Source, recall
+from pytest_kina.providers import CannotReset, Place, ProviderInfo, own_prefix
+from pytest_kina.providers.embedded import components, link, processes, swept, templates
+from pytest_kina.providers.embedded.assets import Programs, Source
+from pytest_kina.providers.embedded.ending import end
+from pytest_kina.providers.embedded.health import Health
 from pytest_kina.providers.embedded.layout import Layout
-from pytest_kina.providers.embedded.link import Link, LinkBroken, describe_exit, reap
-from pytest_kina.providers.embedded.logs import tail
-from pytest_kina.providers.embedded.start import Start
+from pytest_kina.providers.embedded.making import make
+from pytest_kina.providers.embedded.recipe import Recipe
+from pytest_kina.providers.embedded.room import await_memory
+from pytest_kina.providers.embedded.transient import at_most_twice
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.timing import Phase, Stopwatch
-from pytest_kina.waiting import Deadline, Probe
+from pytest_kina.waiting import Deadline
 
-_CAPABILITIES = frozenset({"api_server_args", "feature_gates", "profiles", "reset", "simulated_nodes", "versions"})
-_CHECK_SECONDS = 2.0
+_CAPABILITIES = frozenset(
+    {
+        "api-server-args",
+        "content",
+        "feature-gates",
+        "isolation",
+        "profiles",
+        "reset",
+        "simulated-nodes",
+        "users",
+        "versions",
+    }
+)
+_log = logging.getLogger(__name__)
+
+_SWEEP_SECONDS = 10.0
 _ADOPT_SECONDS = 5.0
-_STOP_SECONDS = 2.0
-_KILL_SECONDS = 5.0
-_SUPERVISOR_LINES = 20
-
-_links: dict[str, Link] = {}
-"""Clusters that this process has started and that nobody has adopted yet, by name; shared by all provider objects."""
 
 
 class EmbeddedProvider:
@@ -40,6 +53,7 @@ class EmbeddedProvider:
 
     ``root`` (the state directory), ``offline``, ``mirror`` and ``assets`` (directories) say where binaries may come
     from; without them the environment's ``KINA_HOME``, ``KINA_OFFLINE``, ``KINA_MIRROR`` and ``KINA_ASSETS`` do.
+    ``reset``: ``restore``, or ``sweep`` for clusters that are swept where that suffices.
     Methods: see :class:`~pytest_kina.providers.Provider`.
     """
 
@@ -50,81 +64,115 @@ class EmbeddedProvider:
         offline: bool | None = None,
         mirror: str | None = None,
         assets: Sequence[Path] = (),
+        reset: str = "restore",
     ) -> None:
+        self._sweep = reset == "sweep"
         self._source = Source(root, offline, mirror, tuple(assets))
+        self._health = Health()
         self._obtained: dict[tuple[str, str], Programs] = {}
 
     @property
     def info(self) -> ProviderInfo:
         """Name, version and capabilities."""
-        return ProviderInfo(name="embedded", version=__version__, capabilities=_CAPABILITIES)
+        return ProviderInfo(name="embedded", version=__version__, capabilities=_CAPABILITIES, supervised=True)
 
     def unavailable(self) -> str | None:
         """Why it cannot run here: the platform, or a missing extra."""
         if sys.platform not in {"linux", "darwin"}:
             return f"the embedded provider runs on Linux and macOS, not on {sys.platform}"
-        missing = [name for name in ("cryptography", "psutil") if find_spec(name) is None]
+        needed = ("cryptography",) if sys.platform == "linux" else ("cryptography", "psutil")  # Linux has /proc
+        missing = [name for name in needed if find_spec(name) is None]
         if missing:
             return f"{' and '.join(missing)} cannot be imported: pip install 'pytest-kina[embedded]'"
         return None
 
+    def validate(self, spec: ClusterSpec) -> None:
+        """Refuse unknown profiles, nodes without controllers, versions that cannot be, and what is not ours to set."""
+        if spec.provider_options:
+            names = ", ".join(name for name, _ in spec.provider_options)
+            raise SpecError(f"provider_options: the embedded provider has none, got {names}")
+        if spec.profile not in components.PROFILES:
+            raise SpecError(f"profile {spec.profile!r} is not known; expected one of {', '.join(components.PROFILES)}")
+        if spec.profile == "api" and spec.simulated_nodes:
+            raise SpecError(
+                f"simulated_nodes={spec.simulated_nodes} contradicts profile='api', which runs neither nodes nor pods",
+                next_step="use profile='workloads', or simulated_nodes=0",
+            )
+        components.api_server(spec, Layout(Path()), 0)
+        from pytest_kina.binaries import releases  # here: a running cluster's helpers need no binaries
+
+        try:
+            releases.want(spec.version, components.PROFILES[spec.profile])
+        except BinaryError as error:
+            raise SpecError(f"version: {error.message}", next_step=error.next_step) from error
+
     def prepare(self, spec: ClusterSpec, progress: Progress) -> Mapping[str, str]:
-        """Obtain the binaries. Raises :class:`SpecError` for a spec that no cluster can fulfil."""
-        _validate(spec)
-        return {"provider_version": __version__, **self._programs(spec, progress).identity()}
+        """Obtain the binaries. Clusters that are swept are others: who asks for a restore must not get one of them."""
+        self.validate(spec)
+        return self._identity(self._programs(spec, progress)) | ({"reset": "sweep"} if self._sweep else {})
 
     def create(self, spec: ClusterSpec, place: Place, stopwatch: Stopwatch, timeout: float) -> None:
-        """Start the cluster in the place's directory and prove it ready."""
-        _validate(spec)
-        programs = self._programs(spec, silent)
-        with _starting(place):
-            programs.remember(Layout(place.directory))
-            with stopwatch.phase(Phase.CREATE):
-                start = _begin(spec, place, programs.paths, timeout)
-                start.launch()
-            with stopwatch.phase(Phase.STARTUP):
-                start.settle()
-            with stopwatch.phase(Phase.KUBECTL_READY):
-                start.prove_access()
+        """Start the cluster in the place's directory, from a template if there is one, and prove it ready.
+
+        Once more after a passing cause.
+        """
+        self.validate(spec)
+        recipe = self._recipe(spec)
+        await_memory(place.name, spec.profile, timeout)
+
+        def start(seconds: float) -> None:
+            make(spec, place, recipe, stopwatch, seconds, measure=stopwatch.phase)
+
+        at_most_twice(place.name, timeout, start)
 
     def adopt(self, place: Place) -> None:
         """Tell the supervisor to outlive this process; nothing to do for a cluster that was adopted before."""
-        if link := _links.pop(place.name, None):
+        if mine := link.claim(place.name):
             try:
-                link.adopt(Deadline(_ADOPT_SECONDS))
-            except LinkBroken as error:
+                mine.adopt(Deadline(_ADOPT_SECONDS))
+            except link.LinkBroken as error:
                 raise ProvisionError(
                     f"cluster {place.name} could not be adopted: {error}", cluster=place.name
                 ) from error
             finally:
-                link.close()
+                mine.close()
 
     def check(self, place: Place) -> str | None:
-        """Supervisor alive, no component gone, ``/readyz`` answered over mutual TLS by the cluster's own server."""
-        layout = Layout(place.directory)
-        if died := peek_json(layout.died, SCHEMA):
-            return f"{died['component']} {describe_exit(died['code'], died['signal'])}"
-        if processes.supervisor(layout.identity, place.name) is None:
-            return "its supervisor is not running"
-        try:
-            return _unready(layout)
-        except (OSError, ValueError) as error:
-            return f"its API server cannot be asked: {error}"
+        """See :meth:`Health.problem`."""
+        return self._health.problem(place)
 
     def reset(self, spec: ClusterSpec, place: Place, stopwatch: Stopwatch, timeout: float) -> None:
-        """Kill everything, forget all data and keys, and start anew with the same binaries, on other ports."""
-        programs = recall(Layout(place.directory), place.name)
+        """Kill everything, forget all data and keys, and make the same cluster again, on other ports.
+
+        A cluster that is to be swept is swept, and made again only when that does not lead to what it was.
+        """
+        recipe = Recipe.recall(Layout(place.directory), place.name)
+
+        def start(seconds: float) -> None:
+            make(spec, place, recipe, stopwatch.bind(), seconds, measure=lambda _: nullcontext())
+
+        deadline = Deadline(timeout)
+        if not recipe.sweep:
+            _refuse_vain_reset(spec, place, recipe)
         with stopwatch.phase(Phase.RESET):
-            _end(place)
-            with _starting(place):
-                start = _begin(spec, place, programs, timeout)
-                start.launch()
-                start.settle()
-                start.prove_access()
+            if recipe.sweep:
+                if self._swept(place, Deadline(min(_SWEEP_SECONDS, timeout / 2))):
+                    return
+                _refuse_vain_reset(spec, place, recipe)
+            self._health.forget(place.name)
+            end(place)
+            at_most_twice(place.name, deadline.remaining, start)
+
+    def _swept(self, place: Place, deadline: Deadline) -> bool:
+        why = self.check(place) or swept.attempt(place.directory, deadline) or self.check(place)
+        if why:
+            _log.info("%s is restored, because sweeping does not suffice: %s", place.name, why)
+        return why is None
 
     def delete(self, place: Place) -> None:
         """End the supervisor and every process that carries the cluster's mark; the directory stays for its owner."""
-        _end(place)
+        self._health.forget(place.name)
+        end(place)
         try:
             Layout(place.directory).wipe()
         except OSError as error:
@@ -137,14 +185,39 @@ class EmbeddedProvider:
     def leftovers(self, clusters: Path) -> Sequence[str]:
         """Clusters with a directory in ``clusters``, and those of the same pool with processes only."""
         directories = {entry.name for entry in clusters.iterdir() if entry.is_dir()} if clusters.is_dir() else set()
-        pool = (peek_json(clusters.parent / "pool.json", sys.maxsize) or {}).get("id")
-        alive = {name for name in processes.marked().values() if pool and name.startswith(f"kina-{pool}-")}
+        prefix = own_prefix(clusters)
+        alive = {name for name in processes.marked().values() if prefix and name.startswith(prefix)}
         return sorted(directories | alive)
 
     def logs(self, place: Place, lines: int) -> Mapping[str, str]:
         """The end of each component's log, by component."""
         found = {path.stem: tail(path, lines) for path in sorted(Layout(place.directory).logs.glob("*.log"))}
         return {component: text for component, text in found.items() if text}
+
+    def template(self, spec: ClusterSpec) -> templates.Template | None:
+        """What the next cluster of this spec would start from. Raises :class:`~pytest_kina.errors.BinaryError`."""
+        return templates.find(self._recipe(spec).template)
+
+    def forget_template(self, spec: ClusterSpec) -> None:
+        """Remove the template of ``spec``, and that without its content. Raises :class:`OSError`."""
+        recipe = self._recipe(spec)
+        for directory in {recipe.template, recipe.base}:
+            templates.remove(directory)
+
+    def _recipe(self, spec: ClusterSpec) -> Recipe:
+        programs = self._programs(spec, silent)
+        identity, plain = self._identity(programs), replace(spec, crds=(), helm=(), manifests=(), bootstrap=())
+        store = self._source.home / "templates"
+        return Recipe(
+            paths=programs.paths,
+            versions=programs.versions,
+            sweep=self._sweep,
+            template=store / templates.key_of(spec, identity | content.identity(spec)),
+            base=store / templates.key_of(plain, identity),
+        )
+
+    def _identity(self, programs: Programs) -> dict[str, str]:
+        return {"provider_version": __version__, **programs.identity()}
 
     def _programs(self, spec: ClusterSpec, progress: Progress) -> Programs:
         key = (spec.version, spec.profile)
@@ -153,74 +226,12 @@ class EmbeddedProvider:
         return self._obtained[key]
 
 
-def _validate(spec: ClusterSpec) -> None:
-    if spec.profile not in components.PROFILES:
-        raise SpecError(f"profile {spec.profile!r} is not known; expected one of {', '.join(components.PROFILES)}")
-    if spec.profile == "api" and spec.simulated_nodes:
-        raise SpecError(
-            f"simulated_nodes={spec.simulated_nodes} contradicts profile='api', which runs neither nodes nor pods",
-            next_step="use profile='workloads', or simulated_nodes=0",
-        )
-    components.api_server(spec, Layout(Path()), 0, 0)
+def _refuse_vain_reset(spec: ClusterSpec, place: Place, recipe: Recipe) -> None:
+    """Raise :class:`CannotReset` when the content would have to be installed again, and this process cannot do that.
 
-
-def _begin(spec: ClusterSpec, place: Place, programs: Mapping[str, Path], timeout: float) -> Start:
-    start = Start(spec, place, programs, timeout)
-    _links[place.name] = start.link
-    return start
-
-
-@contextmanager
-def _starting(place: Place) -> Iterator[None]:
-    """Whatever goes wrong in the block: nothing that it started is left, and the error says what happened."""
-    try:
-        yield
-    except BaseException as error:
-        _end(place)
-        if isinstance(error, LinkBroken):
-            said = tail(Layout(place.directory).log("supervisor"), _SUPERVISOR_LINES)
-            raise NotReadyError(
-                f"cluster {place.name} could not be started: {error}"
-                + (f"\nThe supervisor said:\n{said}" if said else ""),
-                next_step="free what is short (ports, processes, memory, disk); nothing of this start is left running",
-                cluster=place.name,
-                rung="the supervisor works",
-                component="supervisor",
-            ) from error
-        if isinstance(error, OSError):
-            raise ProvisionError(
-                f"cluster {place.name} could not be started in {place.directory}: {error}",
-                next_step="check that the disk has room and that the directory is yours",
-                cluster=place.name,
-            ) from error
-        raise
-
-
-def _end(place: Place) -> None:
-    """Nothing of the cluster runs any more. Raises :class:`ProvisionError` when something could not be ended."""
-    layout = Layout(place.directory)
-    if link := _links.pop(place.name, None):
-        link.close()
-    pid = processes.supervisor(layout.identity, place.name)
-    with suppress(OSError):  # no directory, or no room: the signal below says the same
-        layout.stop.touch(mode=0o600)
-    if pid is not None:
-        processes.terminate(pid, place.name, _STOP_SECONDS)
-    left = processes.kill_marked(place.name, _KILL_SECONDS)
-    reap()
-    if left:
-        raise ProvisionError(
-            f"cluster {place.name}: processes {left} still run {_KILL_SECONDS:g} s after SIGKILL",
-            next_step="look at them with ps; they wait for the kernel, most likely for a disk",
-            cluster=place.name,
-        )
-
-
-def _unready(layout: Layout) -> str | None:
-    port = credentials.api_port(layout.kubeconfig)
-    pki = layout.pki
-    certificate = pki / f"{credentials.ADMIN}.pem"
-    probe = Probe("127.0.0.1", port, ca=pki / "serving-ca.crt", certificate=certificate, timeout=_CHECK_SECONDS)
-    with closing(probe):
-        status, body = probe.get("/readyz")
-    return None if status == 200 else f"/readyz was answered with {status}: {body.decode(errors='replace').strip()}"
+    The idle helper knows neither the project's directory nor its path of modules.
+    """
+    if not spec.content or templates.find(recipe.template) is not None:
+        return
+    if why := content.obstacle(spec):
+        raise CannotReset(f"cluster {place.name} has lost its template, and {why}", cluster=place.name)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
+import logging
 import os
 import stat
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import yaml
 
 from pytest_kina import binaries
-from pytest_kina.errors import ProvisionError, SpecError
+from pytest_kina.errors import NotReadyError, ProvisionError, SpecError
 from pytest_kina.process import run_command
 from pytest_kina.progress import silent
 from pytest_kina.providers import Provider, find
@@ -29,9 +32,10 @@ from pytest_kina.providers.embedded import (
     readiness,
 )
 from pytest_kina.providers.embedded.layout import Layout
-from pytest_kina.providers.embedded.logs import tail
+from pytest_kina.providers.embedded.link import Link
+from pytest_kina.providers.embedded.recipe import Recipe
 from pytest_kina.spec import ClusterSpec
-from pytest_kina.waiting import Probe
+from pytest_kina.waiting import Deadline, Probe
 
 API = ClusterSpec(profile="api", simulated_nodes=0)
 LAYOUT = Layout(Path("/c"))
@@ -54,40 +58,41 @@ def test_a_command_line_is_program_and_flags() -> None:
     assert all(argument.startswith("--") and "=" in argument for argument in argv[1:])
 
 
-def test_etcd_listens_on_loopback_for_known_clients_only() -> None:
-    """Other users of the machine reach the port: only TLS with a client certificate opens it."""
-    found = flags(components.etcd(LAYOUT, 4001))
-    assert found["listen-client-urls"] == found["advertise-client-urls"] == "https://127.0.0.1:4001"
-    assert found["client-cert-auth"] == "true"
-    assert found["trusted-ca-file"] == "/c/pki/etcd-ca.crt"
-    assert found["listen-peer-urls"].startswith("http://127.0.0.1:")
+def test_etcd_listens_in_the_clusters_directory_only() -> None:
+    """No port: clients and peers find sockets in the directory where the programs run, and nobody else can enter it."""
+    found = flags(components.etcd(LAYOUT))
+    assert (found["listen-client-urls"], found["listen-peer-urls"]) == ("unix://etcd.sock", "unix://etcd-peer.sock")
+    assert flags(components.api_server(API, LAYOUT, 1))["etcd-servers"] == found["listen-client-urls"]
+    assert LAYOUT.etcd_socket == LAYOUT.directory / "etcd.sock"
 
 
 def test_the_api_profile_asks_for_no_service_accounts() -> None:
     """Without a controller-manager nobody makes them; with one the admission stays on."""
-    assert flags(components.api_server(API, LAYOUT, 1, 2))["disable-admission-plugins"] == "ServiceAccount"
-    assert "disable-admission-plugins" not in flags(components.api_server(ClusterSpec(), LAYOUT, 1, 2))
+    assert flags(components.api_server(API, LAYOUT, 1))["disable-admission-plugins"] == "ServiceAccount"
+    assert "disable-admission-plugins" not in flags(components.api_server(ClusterSpec(), LAYOUT, 1))
 
 
 def test_user_arguments_are_added_and_replace_defaults() -> None:
     """What is ours by default only, the user may set, with or without the dashes."""
     spec = ClusterSpec(api_server_args=(("--max-requests-inflight", "5"), ("audit-policy-file", "/p")))
-    found = flags(components.api_server(spec, LAYOUT, 1, 2))
+    found = flags(components.api_server(spec, LAYOUT, 1))
     assert (found["max-requests-inflight"], found["audit-policy-file"]) == ("5", "/p")
 
 
-@pytest.mark.parametrize("name", ["etcd-servers", "secure-port", "client-ca-file", "feature-gates", "--bind-address"])
+@pytest.mark.parametrize(
+    "name", ["etcd-servers", "etcd-cafile", "secure-port", "client-ca-file", "feature-gates", "--bind-address"]
+)
 def test_arguments_that_are_ours_are_refused_by_name(name: str) -> None:
     """A cluster would not work with another value: the error names the argument."""
     with pytest.raises(SpecError, match=rf"may not set {name.lstrip('-')}"):
-        components.api_server(ClusterSpec(api_server_args=((name, "x"),)), LAYOUT, 1, 2)
+        components.api_server(ClusterSpec(api_server_args=((name, "x"),)), LAYOUT, 1)
 
 
 def test_feature_gates_reach_all_kubernetes_components() -> None:
     """A gate is switched for server, controllers and scheduler alike."""
     spec = ClusterSpec(feature_gates=(("A", True), ("B", False)))
     made = (
-        components.api_server(spec, LAYOUT, 1, 2),
+        components.api_server(spec, LAYOUT, 1),
         components.controller_manager(spec, LAYOUT),
         components.scheduler(spec, LAYOUT),
     )
@@ -99,14 +104,15 @@ def test_all_files_named_in_flags_are_the_clusters_own() -> None:
     """No component reads or writes outside its cluster's directory, kwok's stages excepted."""
     spec = ClusterSpec()
     made = [
-        components.etcd(LAYOUT, 1),
-        components.api_server(spec, LAYOUT, 1, 2),
+        components.etcd(LAYOUT),
+        components.api_server(spec, LAYOUT, 1),
         components.controller_manager(spec, LAYOUT),
         components.scheduler(spec, LAYOUT),
         components.kwok(LAYOUT),
     ]
     assert [component.name for component in made] == list(components.PROFILES["workloads"])
-    paths = {value for component in made for _, value in component.flags if value.startswith("/")}
+    values = [part.strip('"') for component in made for _, value in component.flags for part in value.split(",")]
+    paths = {value for value in values if value.startswith("/")}
     assert {path for path in paths if not path.startswith("/c/")} == {str(components.STAGES)}
 
 
@@ -139,8 +145,8 @@ def layout(tmp_path: Path) -> Layout:
 def test_every_file_that_flags_name_exists(layout: Layout) -> None:
     """Flags and credentials agree on the names of keys and certificates."""
     for component in (
-        components.etcd(layout, 1),
-        components.api_server(ClusterSpec(), layout, 1, 2),
+        components.etcd(layout),
+        components.api_server(ClusterSpec(), layout, 1),
         components.controller_manager(ClusterSpec(), layout),
     ):
         named = [Path(value) for _, value in component.flags if value.startswith(str(layout.pki))]
@@ -177,37 +183,18 @@ def test_a_damaged_kubeconfig_is_a_value_error(tmp_path: Path, content: str) -> 
 
 def test_wiping_leaves_what_a_reset_needs(layout: Layout) -> None:
     """Data, keys and logs go; what says which binaries run, and files of others, stay."""
-    assets.Programs({"etcd": Path("/bin/etcd")}, {"etcd": "v3"}, {}).remember(layout)
+    kept = Recipe(
+        paths={"etcd": Path("/bin/etcd")}, versions={"etcd": "v3"}, template=Path("/t/0123"), base=Path("/t/0")
+    )
+    kept.remember(layout)
     (layout.directory / "cluster.json").touch()
     layout.stop.touch()
+    for order in layout.restart:
+        order.touch()
+    assert layout.simulated.read_text() == ""
     layout.wipe()
     assert sorted(path.name for path in layout.directory.iterdir()) == ["assets.json", "cluster.json"]
-    assert assets.recall(layout, "c") == {"etcd": Path("/bin/etcd")}
-
-
-# ---- logs
-
-
-@pytest.mark.parametrize(
-    ("content", "lines", "expected"),
-    [
-        (b"", 3, ""),
-        (b"one", 3, "one"),
-        (b"one\ntwo\nthree\n", 2, "two\nthree"),
-        (b"one\ntwo\n", 0, ""),
-        (b"bad \xff byte\n", 1, "bad \ufffd byte"),
-        (b"x" * 100_000 + b"\nlast\n", 1, "last"),
-    ],
-)
-def test_the_end_of_a_log(tmp_path: Path, content: bytes, lines: int, expected: str) -> None:
-    """The last lines, whatever the log holds."""
-    (tmp_path / "log").write_bytes(content)
-    assert tail(tmp_path / "log", lines) == expected
-
-
-def test_a_log_that_is_not_there_is_empty(tmp_path: Path) -> None:
-    """A component that never started has no log."""
-    assert tail(tmp_path / "none", 5) == ""
+    assert Recipe.recall(layout, "c") == kept
 
 
 # ---- what the API server says
@@ -257,17 +244,13 @@ def node(ready: str = "True", taints: tuple[str, ...] = ()) -> dict[str, Any]:
 )
 def test_nodes_are_ready_when_pods_can_be_scheduled(found: list[Any], problems: list[str]) -> None:
     """Ready, and free of the taint that the controller-manager takes away last."""
-    assert readiness.unready_nodes(as_probe((200, {"items": found}))) == problems
+    assert readiness.unready_nodes(as_probe((200, {"items": found})), len(found)) == problems
 
 
-def test_the_root_certificate_must_be_the_current_one(tmp_path: Path) -> None:
-    """A service account alone, or the certificate of an earlier start, proves no controller-manager."""
-    (tmp_path / "ca.crt").write_text("CURRENT\n")
-    ok: tuple[int, Any] = (200, {})
-    assert readiness.has_root_ca(as_probe(ok, (200, {"data": {"ca.crt": "CURRENT\n"}})), tmp_path / "ca.crt")
-    assert not readiness.has_root_ca(as_probe(ok, (200, {"data": {"ca.crt": "OLD\n"}})), tmp_path / "ca.crt")
-    assert not readiness.has_root_ca(as_probe(ok, (404, {})), tmp_path / "ca.crt")
-    assert not readiness.has_root_ca(as_probe((404, {})), tmp_path / "ca.crt")
+def test_a_node_that_is_missing_is_a_problem() -> None:
+    """A cluster with fewer nodes than were asked for is not ready, although all that are there are."""
+    said = readiness.unready_nodes(as_probe((200, {"items": [node()]})), 2)
+    assert said == ["there are 1 nodes instead of 2"]
 
 
 def test_nodes_get_names_and_addresses_of_their_own() -> None:
@@ -368,3 +351,32 @@ def test_the_source_follows_the_environment(tmp_path: Path, monkeypatch: pytest.
 def test_our_own_process_carries_no_mark() -> None:
     """The mark is for a cluster's processes; the test run is none of them."""
     assert os.getpid() not in processes.marked()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"[+]ping ok\n[-]informer-sync failed: reason withheld\n[+]etcd ok\n[-]a failed\nreadyz check failed\n",
+         "informer-sync failed: reason withheld, a failed"),
+        (b"no such luck \xff\n", "no such luck \ufffd"),
+    ],
+)  # fmt: skip
+def test_a_refusal_of_readyz_is_one_line(body: bytes, told: str) -> None:
+    """Only the checks that failed are named; what has none is shown as it is."""
+    assert readiness.refusal(500, body) == f"/readyz was answered with 500: {told}"
+
+
+def test_the_log_is_the_time_line_of_a_start(caplog: pytest.LogCaptureFixture) -> None:
+    """Every rung is logged when it was reached, in seconds since the start; one that was not is not."""
+    link = cast("Link", SimpleNamespace(exits=list))
+    ladder = readiness.Ladder("kina-a", LAYOUT, link, Deadline(0.05, clock=itertools.count(0.0, 0.01).__next__))
+    with caplog.at_level(logging.DEBUG, readiness.__name__):
+        ladder.climb("a pod runs", components.SCHEDULER, lambda: True)
+        with ladder.step("nodes are made", components.API_SERVER):
+            pass
+        with pytest.raises(NotReadyError):
+            ladder.climb("never", components.KWOK, lambda: False)
+    assert [record.getMessage() for record in caplog.records] == [
+        "kina-a: a pod runs after 0.010 s",
+        "kina-a: nodes are made after 0.020 s",
+    ]

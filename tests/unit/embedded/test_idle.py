@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from pytest_kina import _supervisor
-from pytest_kina._supervisor import Components, Idle
+from pytest_kina import _idle
+from pytest_kina._idle import Idle
+from pytest_kina._supervisor import Components
 
 
 class Clock:
@@ -43,14 +44,13 @@ class Helped(Idle):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A clock that only the test moves."""
     made = Clock()
-    monkeypatch.setattr(_supervisor, "time", made)
+    monkeypatch.setattr(_idle, "time", made)
     return made
 
 
 @pytest.fixture
-def idle(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Helped]:
+def idle(tmp_path: Path, clock: Clock) -> Callable[..., Helped]:
     """Makes a watcher of ``0.lock``, whose helper notes its run and prints the given text."""
-    monkeypatch.setenv(_supervisor.MARK, "kina-test-0-12345678")
     components = Components.__new__(Components)  # without the constructor: it would make the test run a subreaper
     components._running = {}
 
@@ -59,7 +59,7 @@ def idle(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Calla
         printed = json.dumps({"wake_after": None, "watch": [], "stop": False} | answer) if text is None else text
         script = f"open({str(tmp_path / 'runs')!r}, 'a').write('x'); print({printed!r})"
         argv = [sys.executable, "-IS", "-c", script]
-        return Helped(tmp_path / "0.lock", argv, components, tmp_path / "tidy.log")
+        return Helped(tmp_path / "0.lock", argv, {}, tmp_path / "tidy.log", components.adopt_helper)
 
     return make
 
@@ -170,7 +170,7 @@ def test_a_helper_that_cannot_be_executed_ends_the_cluster_after_a_grace(
     while not watcher.step():
         clock.now += 10
         assert clock.now - began < 2000
-    assert clock.now - began >= _supervisor._HELPER_GRACE
+    assert clock.now - began >= _idle._GRACE
 
 
 def test_a_held_slot_is_never_ended_for_a_broken_helper(
