@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_kina.cluster.latency import noted
 from pytest_kina.cluster.refusals import Call, refused, unreachable
 
 if TYPE_CHECKING:
@@ -58,8 +57,7 @@ class Api:
         ``timeout`` is in seconds, for the answer once there is a connection.
         Raises :class:`~pytest_kina.errors.ApiError` or one of its kinds.
         """
-        with noted(self._cluster):
-            response = self._send(method, path, call, query, body, content_type, accept, timeout)
+        response = self._send(method, path, call, query, body, content_type, accept, timeout)
         text = response.data.decode(errors="replace")
         return json.loads(text) if "json" in response.headers.get("Content-Type", "") else text
 

@@ -15,6 +15,7 @@ from pytest_kina.spec import ClusterDescription, ClusterSpec
 
 if TYPE_CHECKING:
     from pytest_kina.cluster.connection import Connection
+    from pytest_kina.cluster.simulating import Simulator
 
 
 class Cluster(Verbs):
@@ -69,6 +70,11 @@ class Cluster(Verbs):
         return self._description.spec
 
     @property
+    def identity(self) -> Mapping[str, str]:
+        """What made it what it is besides the spec: versions, digests of binaries and of its content."""
+        return dict(self._description.identity)
+
+    @property
     def profile(self) -> str:
         """``workloads`` (with controllers and nodes) or ``api`` (etcd and the API server only)."""
         return self.spec.profile
@@ -93,12 +99,22 @@ class Cluster(Verbs):
         ``prefix`` may be a test id; it becomes the readable part of the name. Raises ApiError.
         """
         name = namespace_name(prefix)
-        self.apply(namespace_manifest(name, annotations or {}))
+        self.apply(namespace_manifest(name, self.name, annotations or {}))
         return Namespace(self, name)
+
+    @property
+    def simulate(self) -> Simulator:
+        """What simulated nodes and pods can be made to do; see :class:`~pytest_kina.cluster.simulating.Simulator`.
+
+        Raises :class:`~pytest_kina.errors.KinaError` where nothing can be simulated.
+        """
+        from pytest_kina.cluster.simulating import Simulator
+
+        return Simulator(self)
 
     def component_logs(self, lines: int = 40) -> dict[str, str]:
         """The last ``lines`` lines of each file in the cluster's ``logs`` directory, by component."""
-        from pytest_kina.cluster.evidence import tail
+        from pytest_kina.files import tail
 
         found = sorted((self._directory / "logs").glob("*.log"))
         return {path.stem: tail(path, lines) for path in found}

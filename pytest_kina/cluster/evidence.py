@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_kina.cluster.explanations import event_line, event_time, pod_line, read_all
@@ -12,7 +11,6 @@ from pytest_kina.cluster.explanations import event_line, event_time, pod_line, r
 if TYPE_CHECKING:
     from pytest_kina.cluster.cluster import Cluster
 
-_BLOCK = 65536
 _LOG_LINES = 20
 _EVENTS = 50
 _PODS = 50
@@ -42,15 +40,6 @@ def collect(cluster: Cluster, namespace: str | None, *, limit_bytes: int) -> str
         shown.append(_capped(_SECRET.sub("[removed]", part), room // (len(parts) - number) - 1))
         room -= len(shown[-1].encode()) + 1
     return _capped("\n".join(shown), limit_bytes)
-
-
-def tail(path: Path, lines: int) -> str:
-    """The last ``lines`` lines of a file, of at most 64 KiB. Raises :class:`OSError`."""
-    with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(0, size - _BLOCK))
-        content = stream.read().decode(errors="replace").splitlines()
-    return "\n".join(content[-lines:] if lines > 0 else [])
 
 
 def _part(title: str, content: Callable[[], Iterable[str]]) -> str:

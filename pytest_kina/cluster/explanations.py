@@ -14,6 +14,7 @@ _OBJECTS = 3
 _PODS = 5
 _EVENTS = 8
 _STATUS_CHARACTERS = 1500
+_CONTROLLED = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job")
 
 
 def explain(api: Api, target: Target, items: Sequence[dict[str, Any]], *, seen: int) -> str:
@@ -73,6 +74,8 @@ def pod_line(pod: dict[str, Any]) -> str:
 def _object(api: Api, item: dict[str, Any]) -> str:
     name = f"{item.get('kind', '?')} {item['metadata']['name']}"
     lines = [f"{name}: generation {item['metadata'].get('generation', '-')}, last status {_status(item)}"]
+    if _is_unseen(item):
+        lines.append("  no controller or scheduler has looked at it; in the profile 'api' there are none")
     if finalizers := item["metadata"].get("finalizers"):
         deleted = item["metadata"].get("deletionTimestamp", "not deleted")
         lines.append(f"  finalizers {', '.join(finalizers)} (deletion: {deleted})")
@@ -80,6 +83,12 @@ def _object(api: Api, item: dict[str, Any]) -> str:
     lines += [f"  {pod_line(pod)}" for pod in pods[:_PODS]]
     lines += _events(api, [item, *pods[:_PODS]])
     return "\n".join(lines)
+
+
+def _is_unseen(item: dict[str, Any]) -> bool:
+    """Whether those who would make it ready have left no trace; the API server itself says of pods that they wait."""
+    status = item.get("status") or {}
+    return not status.get("conditions") if item.get("kind") == "Pod" else item.get("kind") in _CONTROLLED and not status
 
 
 def _status(item: dict[str, Any]) -> str:

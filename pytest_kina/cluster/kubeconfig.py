@@ -11,13 +11,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pytest_kina.errors import StateError
 from pytest_kina.files import write_atomic
+from pytest_kina.retries import note
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -29,14 +30,17 @@ _INLINE = ("certificate-authority", "client-certificate", "client-key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kubeconfig:
-    """The current context of a kubeconfig: its name, and the entries of its cluster and its user."""
+    """The current context of a kubeconfig: its name, and the entries of its cluster and its user.
+
+    The entries hold keys, so no representation shows them: a traceback with local variables would print it.
+    """
 
     path: Path
     context: str
     namespace: str | None
     user_name: str
-    cluster: Mapping[str, Any]
-    user: Mapping[str, Any]
+    cluster: Mapping[str, Any] = field(repr=False)
+    user: Mapping[str, Any] = field(repr=False)
 
 
 def read(path: Path) -> Kubeconfig:
@@ -83,13 +87,13 @@ def new_client(config: Kubeconfig, private: Path) -> ApiClient:
         client_configuration=configuration,
         persist_config=False,
     )
-    configuration.retries = _patience()
+    configuration.retries = _patience(config.context)
     if _is_loopback(configuration.host):
         configuration.proxy = None  # the client would send even 127.0.0.1 through HTTPS_PROXY
     return client.ApiClient(configuration)
 
 
-def _patience() -> Any:
+def _patience(context: str) -> Any:
     from urllib3 import Retry
 
     class Patience(Retry):
@@ -99,6 +103,14 @@ def _patience() -> Any:
             """Seconds until the next attempt; None: at once."""
             asked = super().get_retry_after(response)
             return None if asked is None else min(asked, _LONGEST_PAUSE)
+
+        def increment(self, *args: Any, **kwargs: Any) -> Patience:
+            """The patience that is left; says that it was needed. Raises urllib3's MaxRetryError."""
+            left = super().increment(*args, **kwargs)
+            response = kwargs.get("response")
+            if response is not None and response.status >= 400:  # the rest are redirects
+                note(f"{context}: the API server was too busy ({response.status}), and was asked again as it wished")
+            return left
 
     return Patience(
         total=_ATTEMPTS,

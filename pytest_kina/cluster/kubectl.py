@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json as json_
-import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from pytest_kina.cluster import programs
 from pytest_kina.cluster.namespace import Namespace
 from pytest_kina.errors import BinaryError, CommandError
 from pytest_kina.process import CommandResult, environment, run_command
@@ -68,7 +67,7 @@ class Kubectl:
     @property
     def binary(self) -> Path:
         """The program that is run. Raises BinaryError when there is none."""
-        found = self._binary or _find()
+        found = self._binary or programs.find("kubectl")
         if found is None:
             raise BinaryError(
                 "there is no kubectl: none was given, none is in KINA_ASSETS, none is on PATH",
@@ -85,10 +84,3 @@ class Kubectl:
     @property
     def _cluster(self) -> Cluster:
         return self._handle.cluster if isinstance(self._handle, Namespace) else self._handle
-
-
-def _find() -> Path | None:
-    assets = os.environ.get("KINA_ASSETS")
-    given = shutil.which("kubectl", path=assets) if assets else None
-    found = given or shutil.which("kubectl")
-    return Path(found).absolute() if found else None

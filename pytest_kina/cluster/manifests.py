@@ -74,9 +74,14 @@ def load(source: Source) -> list[Manifest]:
     return manifests
 
 
+def load_text(text: str, place: str) -> list[Manifest]:
+    """The objects in YAML that something else has written, which may be none. Raises :class:`ManifestError`."""
+    return [manifest for where, document in _parsed(place, text) for manifest in _manifests(where, document)]
+
+
 def _documents(source: Source) -> Iterator[tuple[str, Any]]:
     if isinstance(source, Path):
-        for path in _files(source):
+        for path in files(source):
             yield from _parsed(str(path), path.read_bytes())
     elif isinstance(source, str):
         yield from _parsed("the text", source) if "\n" in source or ": " in source else _documents(Path(source))
@@ -91,7 +96,8 @@ def _documents(source: Source) -> Iterator[tuple[str, Any]]:
         )
 
 
-def _files(path: Path) -> list[Path]:
+def files(path: Path) -> list[Path]:
+    """The files that :func:`load` reads for ``path``. Raises :class:`ManifestError` when there is nothing."""
     if path.is_dir():
         return sorted(entry for entry in path.iterdir() if entry.suffix in _SUFFIXES and entry.is_file())
     if not path.is_file():

@@ -16,6 +16,10 @@ from pytest_kina.errors import NotFound
 if TYPE_CHECKING:
     from pytest_kina.cluster.cluster import Cluster
     from pytest_kina.cluster.connection import Connection
+    from pytest_kina.cluster.simulating import Simulator
+
+CLUSTER_LABEL = "pytest-kina/cluster"
+"""The label of our namespaces with the cluster's name, which in a cluster of the user's tells ours from all others."""
 
 _LONGEST = 63
 _DIGITS = 8
@@ -35,9 +39,9 @@ def namespace_name(test_id: str) -> str:
     return f"{readable}-{secrets.token_hex(_DIGITS // 2)}"
 
 
-def namespace_manifest(name: str, annotations: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest of a namespace that says whose it is."""
-    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER}
+def namespace_manifest(name: str, cluster: str, annotations: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest of a namespace that says whose it is; ``cluster`` is the name of the lease's cluster."""
+    labels = {"app.kubernetes.io/managed-by": FIELD_MANAGER, CLUSTER_LABEL: cluster}
     metadata = {"name": name, "labels": labels, "annotations": dict(annotations)}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
@@ -66,6 +70,13 @@ class Namespace(Verbs):
     def kubeconfig(self) -> Path:
         """The kubeconfig of this handle's user; its context does not name the namespace."""
         return self._cluster.kubeconfig
+
+    @property
+    def simulate(self) -> Simulator:
+        """Like :attr:`Cluster.simulate`, for pods and claims of this namespace only; nodes belong to no namespace."""
+        from pytest_kina.cluster.simulating import Simulator
+
+        return Simulator(self._cluster, self._name)
 
     def as_user(
         self, name: str, groups: Sequence[str] = (), role: str | Sequence[Mapping[str, Any]] | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_kina.cluster import kubeconfig
 from pytest_kina.cluster.waits import wait_for
 from pytest_kina.cluster.watching import Target
-from pytest_kina.errors import ApiError, KinaError
+from pytest_kina.errors import ApiError, KinaError, NotFound
 from pytest_kina.files import write_atomic
 from pytest_kina.waiting import Deadline, wait_until
 
@@ -92,7 +92,11 @@ def _bind(admin: Connection, user: str, role: Role, namespace: str | None) -> Se
 def _rules(admin: Connection, name: str) -> Sequence[Mapping[str, Any]]:
     """The rules of a ClusterRole; those of a new aggregated one are there once its controller has been."""
     target = Target(kind=admin.discovery.find(f"clusterroles.{_RBAC}"), name=name)
-    found = admin.api.request("GET", target.kind.path(None, name), admin.api.call("get", target.subject))
+    try:
+        found = admin.api.request("GET", target.kind.path(None, name), admin.api.call("get", target.subject))
+    except NotFound as error:
+        error.next_step = f"role is {', '.join(_PARTS)}, cluster-admin, a ClusterRole that was applied before, or rules"
+        raise
     if admin.traits.controllers and found.get("aggregationRule") and not found.get("rules"):
         found = wait_for(admin.api, target, until=lambda role: role["rules"], deadline=Deadline(_EFFECT_TIMEOUT))
     return found.get("rules") or ()

@@ -152,6 +152,8 @@ class Verbs(ABC):
         """
         from pytest_kina.cluster.waits import wait_for
 
+        if until is not None and not callable(until):  # calling it would be a TypeError, and thus "not yet"
+            raise ValueError(f"until is a function of the object, got {until!r}; for a condition: condition={until!r}")
         if name is not None or "/" in target:
             if selector or fields:
                 raise ValueError(f"selector and fields choose from a collection, and {target!r} is one object")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,8 @@ import pytest
 
 from pytest_kina.cluster import Cluster, Namespace, evidence
 from pytest_kina.errors import Conflict, Forbidden, NotFound, WaitTimeoutError
+from pytest_kina.process import run_command
+from pytest_kina.waiting import Deadline, wait_until
 
 pytestmark = pytest.mark.real_control_plane
 
@@ -170,6 +174,16 @@ def test_role_in_the_cluster_and_groups(real_api_cluster: Cluster, api_namespace
     assert real_api_cluster.as_user(f"metrics-{api_namespace.name}", role=rules).user.startswith("metrics-")
 
 
+@pytest.mark.parametrize("where", ["cluster", "namespace"])
+def test_role_that_does_not_exist_says_what_may_be_given(
+    real_api_cluster: Cluster, api_namespace: Namespace, where: str
+) -> None:
+    """A misspelt role is an error with the roles that there are as its next step."""
+    handle = real_api_cluster if where == "cluster" else api_namespace
+    with pytest.raises(NotFound, match=r'"veiw" not found(.|\n)*Next step: role is view, edit, admin, cluster-admin'):
+        handle.as_user("jane", role="veiw")
+
+
 def test_kubeconfig_for_a_user_is_private(real_api_cluster: Cluster) -> None:
     """It is ours only, lies in the cluster's directory, and names the user."""
     path = real_api_cluster.kubeconfig_for("jane@example.com", ["dev"])
@@ -218,6 +232,59 @@ def test_deleting_a_namespace_waits_for_nobody(real_api_cluster: Cluster) -> Non
         held.delete(wait=True, timeout=0.2)
     held.apply({**MAP, "metadata": {"name": "a", "finalizers": []}})
     real_api_cluster.delete(f"ns/{held.name}", wait=True)
+
+
+def is_gone(cluster: Cluster, name: str) -> bool:
+    """Whether there is no such namespace."""
+    try:
+        cluster.get("namespace", name)
+    except NotFound:
+        return True
+    return False
+
+
+def test_namespaces_that_nobody_waits_for_are_emptied_in_one_go(
+    real_api_cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each type is listed once for all of them; what a finalizer holds keeps its own namespace, and no other."""
+    made = [real_api_cluster.create_namespace("gone") for _ in range(5)]
+    for namespace in made:
+        namespace.apply([MAP, {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}}])
+    held = real_api_cluster.create_namespace("held")
+    held.apply({**MAP, "metadata": {"name": "a", "finalizers": ["example.com/hold"]}})
+    bystander = real_api_cluster.create_namespace("stays")
+    bystander.apply(MAP)
+    with caplog.at_level(logging.DEBUG, logger="urllib3.connectionpool"):
+        for namespace in (*made, held):
+            namespace.delete()
+        assert wait_until(
+            lambda: all(is_gone(real_api_cluster, namespace.name) for namespace in made), Deadline(20), interval=0.05
+        )
+    assert sum('"GET /api/v1/secrets ' in message for message in caplog.messages) == 1
+    assert real_api_cluster.get("namespace", held.name)["status"]["phase"] == "Terminating"
+    assert bystander.get("configmap/a")["metadata"]["name"] == "a"
+    held.apply({**MAP, "metadata": {"name": "a", "finalizers": []}})
+    held.delete(wait=True)
+    bystander.delete(wait=True)
+
+
+def test_who_deletes_a_namespace_and_ends_leaves_none(real_api_cluster: Cluster) -> None:
+    """A process that ends at once does not take a second for it, and a fork of it has nothing to do."""
+    script = f"""
+import os, time
+from pathlib import Path
+from pytest_kina.cluster import Cluster
+cluster = Cluster.open(Path({str(real_api_cluster.directory)!r}))
+namespace = cluster.create_namespace("brief")
+namespace.apply({MAP!r})
+namespace.delete()
+if (child := os.fork()) == 0:
+    raise SystemExit
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print(namespace.name)
+"""
+    name = run_command([sys.executable, "-W", "error", "-c", script], timeout=60).stdout.strip()
+    assert is_gone(real_api_cluster, name)
 
 
 def test_evidence_of_a_real_cluster_has_no_secrets(api_namespace: Namespace) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from hypothesis import strategies as st
 from scripted_api import FakeApi, items, status, thing
 
 from pytest_kina.cluster import Cluster, explanations
-from pytest_kina.cluster.evidence import collect, tail
+from pytest_kina.cluster.evidence import collect
 
 EVENTS = "/api/v1/namespaces/n/events"
 PODS = "/api/v1/namespaces/n/pods"
@@ -121,15 +120,6 @@ def test_end_of_a_long_log_is_kept(fake_api: FakeApi, fake_cluster: Cluster) -> 
     text = collect(fake_cluster, "n", limit_bytes=1000)
     assert text.endswith(" 49")
     assert "... (cut)" in text
-
-
-def test_tail_reads_the_end_of_a_file(tmp_path: Path) -> None:
-    """Few lines, many lines, an unfinished line, and bytes that are no text."""
-    path = tmp_path / "log"
-    path.write_bytes(b"first\n" + b"x" * 70_000 + b"\nsecond\nlast \xff")
-    assert tail(path, 2) == "second\nlast \ufffd"
-    assert tail(path, 0) == ""
-    assert "first" not in tail(path, 10)
 
 
 def test_component_logs_are_named_after_their_files(fake_cluster: Cluster) -> None:

@@ -44,6 +44,15 @@ def test_current_context_is_read(tmp_path: Path) -> None:
     assert (first.context, first.user) == ("one", {})
 
 
+def test_a_representation_shows_no_secret(tmp_path: Path) -> None:
+    """What a traceback with local variables prints of a kubeconfig is its path and names."""
+    users = [{"name": "two", "user": {"token": "s3cret", "client-key-data": "s3cret"}}]
+    config = kubeconfig.read(written(tmp_path / "a", document(users=users)))
+    assert config.user["token"] == "s3cret"
+    assert "s3cret" not in repr(config)
+    assert str(tmp_path / "a") in repr(config)
+
+
 @pytest.mark.parametrize(
     "content",
     [[], {}, "text", document(contexts=[]), document(clusters=[]), document(users=None)],

@@ -12,6 +12,7 @@ from scripted_api import APPS, Answer, FakeApi, group, items, ok, resource, stat
 
 from pytest_kina.cluster import Cluster
 from pytest_kina.errors import ApiError, Conflict, Forbidden, KinaError, ManifestError, NotFound, StateError
+from pytest_kina.retries import drain
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}}
@@ -185,8 +186,11 @@ def test_overloaded_server_is_asked_again(fake_api: FakeApi, fake_cluster: Clust
     """429 and 503 with Retry-After are retried for every verb, since nothing has been done."""
     busy = [status(code, "Busy", "storage is (re)initializing", {"Retry-After": "0"}) for code in (429, 503)]
     fake_api.on("PATCH", f"{MAPS}/a", *busy, ok(thing("a")))
+    drain()
     assert fake_cluster.apply(MAP)[0]["metadata"]["name"] == "a"
     assert len(fake_api.asked("PATCH", f"{MAPS}/a")) == 3
+    said = drain()
+    assert [code in sentence for code, sentence in zip(("(429)", "(503)"), said, strict=True)] == [True, True]
 
 
 @pytest.mark.parametrize(("headers", "attempts"), [({"Retry-After": "0"}, 6), ({}, 1)], ids=["asks", "does not ask"])
@@ -195,9 +199,11 @@ def test_patience_with_an_overloaded_server_ends(
 ) -> None:
     """After five retries, and at once without Retry-After, the refusal is passed on."""
     fake_api.on("GET", f"{MAPS}/a", status(429, "TooManyRequests", "slow down", headers))
+    drain()
     with pytest.raises(ApiError, match=r"slow down \(429\)"):
         fake_cluster.get("cm/a")
     assert len(fake_api.asked("GET", f"{MAPS}/a")) == attempts
+    assert len(drain()) == attempts - 1
 
 
 def test_retry_after_is_believed_within_reason(fake_cluster: Cluster) -> None:
@@ -307,3 +313,10 @@ def test_connection_is_made_once_per_process(fake_cluster: Cluster, monkeypatch:
     assert fake_cluster.client() is mine
     monkeypatch.setattr(os, "getpid", lambda: -1)
     assert fake_cluster.client() is not mine
+
+
+def test_wait_for_what_is_no_function_is_refused(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """A condition's name given as ``until`` is an error at once that shows the right keyword, not a wait in vain."""
+    with pytest.raises(ValueError, match="for a condition: condition='Complete'"):
+        fake_cluster.wait("job/j", namespace="n", until="Complete")  # type: ignore[arg-type]
+    assert fake_api.requests == []

@@ -214,6 +214,29 @@ def test_time_out_of_what_does_not_exist_says_so(fake_api: FakeApi, fake_cluster
         fake_cluster.wait("pod/p", timeout=0.2)
 
 
+@pytest.mark.parametrize("looked", [False, True])
+def test_time_out_says_when_no_controller_has_looked(fake_api: FakeApi, fake_cluster: Cluster, looked: bool) -> None:
+    """In the profile ``api`` nobody rolls anything out, and only the profile explains that nothing moves."""
+    base = "/apis/apps/v1/namespaces/default/deployments"
+    item = thing("web", "1", kind="Deployment", spec={"selector": {}}, status={"replicas": 1} if looked else {})
+    fake_api.on("GET", base, items(item))
+    fake_api.on("WATCH", base, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "2"}}}))
+    fake_api.on("GET", PODS, items())
+    fake_api.on("GET", EVENTS, items())
+    with pytest.raises(WaitTimeoutError) as caught:
+        fake_cluster.wait("deployment/web", timeout=0.2)
+    assert ("no controller or scheduler has looked at it" in str(caught.value)) is not looked
+
+
+def test_time_out_says_when_no_scheduler_has_looked(fake_api: FakeApi, fake_cluster: Cluster) -> None:
+    """The API server itself says that a new pod is Pending; its conditions are the scheduler's."""
+    fake_api.on("GET", PODS, items(thing("p", "1", kind="Pod", status={"phase": "Pending"})))
+    fake_api.on("WATCH", PODS, ok({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "2"}}}))
+    fake_api.on("GET", EVENTS, items())
+    with pytest.raises(WaitTimeoutError, match="no controller or scheduler has looked at it; in the profile 'api'"):
+        fake_cluster.wait("pod/p", timeout=0.2)
+
+
 def test_time_out_of_a_collection_says_how_many(fake_api: FakeApi, fake_cluster: Cluster) -> None:
     """How many were there, how many were as wanted, and which were not."""
     fake_api.on("GET", PODS, items(pod("a", "1", "Running"), pod("b", "2")))
