@@ -7,20 +7,35 @@ that judge measurements (gate, compare, ab, accept, report): 0 fine, 1 slower or
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_kina import __version__
-from pytest_kina.cli import ab, accepting, comparing, down, gating, reap, reporting, status, up
+from pytest_kina.cli import (
+    ab,
+    accepting,
+    bench,
+    comparing,
+    doctor,
+    down,
+    gating,
+    load,
+    prefetch,
+    reap,
+    reporting,
+    status,
+    templates,
+    up,
+)
 from pytest_kina.cli.output import fail
 from pytest_kina.errors import KinaError, SettingsError, SpecError, StateError
 from pytest_kina.settings import Settings, for_command
 
-DONE, FAILED, USAGE = 0, 1, 2
+FAILED, USAGE = 1, 2
 
 _JUDGING = {"gate": gating, "compare": comparing, "ab": ab, "accept": accepting, "report": reporting}
-_COMMANDS = {"status": status, "up": up, "down": down, "reap": reap, **_JUDGING}
+_LOOKING_AFTER = {"status": status, "up": up, "down": down, "reap": reap, "templates": templates, "doctor": doctor}
+_COMMANDS = {**_LOOKING_AFTER, "load": load, "prefetch": prefetch, "bench": bench, **_JUDGING}
 _SETTINGS = ("home", "provider", "assets", "mirror", "pool_size", "ttl", "start_timeout")
 
 
@@ -78,7 +93,3 @@ def _settings(chosen: argparse.Namespace) -> Settings:
         return for_command(given, Path.cwd())
     except SettingsError as error:  # it names pytest's flags; ours have no prefix
         raise SettingsError(error.message.replace("--kina-", "--"), next_step=error.next_step) from error
-
-
-if __name__ == "__main__":
-    sys.exit(main())

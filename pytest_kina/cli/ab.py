@@ -81,6 +81,10 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
 def interleaved(sides: Sequence[Side], rounds: int) -> list[Measurements]:
     """What each side measured in so many rounds. Raises :class:`StateError` at the first cycle that fails."""
     found: dict[str, list[Measurements]] = {side.name: [] for side in sides}
+    for side in sides:
+        # Not counted: the first cluster of a kind leaves the template that all others start from.
+        sys.stderr.write(f"before the first round: {side.name}\n")
+        _measure(side)
     for number in range(rounds):
         for side in sides if number % 2 == 0 else sides[::-1]:
             sys.stderr.write(f"round {number + 1} of {rounds}: {side.name}\n")

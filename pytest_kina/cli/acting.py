@@ -24,16 +24,6 @@ def opened(settings: Settings) -> Root | None:
     return open_root(settings.root) if settings.root.exists() else None
 
 
-def options_of(settings: Settings) -> dict[str, object]:
-    """What a provider may want to know of the settings."""
-    return {
-        "root": settings.root,
-        "offline": settings.offline,
-        "mirror": settings.mirror,
-        "assets": settings.assets,
-    }
-
-
 @contextmanager
 def acting(settings: Settings, root: Root, providers: dict[str, Provider] | None = None) -> Iterator[Actor]:
     """An actor whose timings the next test run shows, like those of an idle helper."""

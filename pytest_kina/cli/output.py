@@ -6,7 +6,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+from pytest_kina.errors import StateError
+from pytest_kina.files import write_atomic
 
 
 def say(lines: Iterable[str]) -> None:
@@ -41,18 +45,20 @@ def fail(problem: object, chosen: argparse.Namespace, code: int) -> int:
     return code
 
 
+def write_page(path: Path, content: str) -> None:
+    """Write the HTML page that ``--html`` asked for. Raises :class:`StateError`."""
+    try:
+        write_atomic(path, content.encode(), mode=0o666)
+    except OSError as error:
+        raise StateError(
+            f"--html: {path} cannot be written: {error.strerror or error}",
+            next_step="name a file in a directory that you may write to",
+            path=path,
+        ) from error
+
+
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:
     """Rows of cells, the first one with headings, as aligned lines."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return [line.rstrip() for line in lines]
-
-
-def age(seconds: float) -> str:
-    """``12s``, ``3m 20s``, ``2h 05m``."""
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02d}m"

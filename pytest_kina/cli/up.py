@@ -8,34 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
-from contextlib import closing
-from dataclasses import dataclass, replace
 from typing import Any
 
-from pytest_kina.cli.acting import acting, options_of
-from pytest_kina.cli.output import Teller, age, say, say_json
+from pytest_kina.cli.acting import acting
+from pytest_kina.cli.output import Teller, say, say_json
 from pytest_kina.cli.view import nodes, table, views
-from pytest_kina.errors import PoolTimeoutError, ProviderUnavailableError, SettingsError, SpecError
+from pytest_kina.errors import PoolTimeoutError, SettingsError, SpecError
 from pytest_kina.marks import Defaults, check_keys, requests, wrong_specs
-from pytest_kina.pool import Want, open_root, records
-from pytest_kina.pool.actor import Actor, SlotUnusable
-from pytest_kina.pool.records import Record, State
-from pytest_kina.pool.slot import ATTEMPTS, HeldSlot, fits
-from pytest_kina.providers import find
+from pytest_kina.pool import Want, open_root
+from pytest_kina.pool.actor import Actor
+from pytest_kina.pool.status import age
+from pytest_kina.pool.warming import Warm, warm
+from pytest_kina.providers import find, usable
+from pytest_kina.providers.auto import Auto
 from pytest_kina.run import provider_name
 from pytest_kina.settings import Settings
-from pytest_kina.spec import ClusterSpec, fingerprint
+from pytest_kina.spec import ClusterSpec
 
 HELP = "make a warm cluster for the next test run"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Warm:
-    """A cluster that stands ready: in which slot, and whether it is ``fresh`` or stood already (``reused``)."""
-
-    slot: int
-    record: Record
-    start: str
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -66,8 +56,8 @@ def run(chosen: argparse.Namespace, settings: Settings) -> int:
     root = open_root(settings.root)
     want = prepared(spec, settings)
     with acting(settings, root, {want.provider_name: want.provider}) as actor:
-        warm_cluster = warm(actor, want)
-    (say_json if chosen.json else _say)(_about(warm_cluster, want, actor))
+        made = warmed(actor, want)
+    (say_json if chosen.json else _say)(_about(made, want, actor))
     return 0
 
 
@@ -85,69 +75,31 @@ def spec_of(chosen: argparse.Namespace, settings: Settings) -> ClusterSpec:
     given = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
     keys = {key: value for key in given if (value := getattr(chosen, key)) is not None}
     try:
-        check_keys(keys, "wrong option of `pytest-kina up`")
+        check_keys(keys, f"wrong option of `pytest-kina {chosen.command}`")
     except SpecError as error:
-        raise SpecError(error.message, next_step="see `pytest-kina up --help` for what each option takes") from error
-    defaults = Defaults(spec=project.spec, named=project.clusters)
+        raise SpecError(
+            error.message, next_step=f"see `pytest-kina {chosen.command} --help` for what each option takes"
+        ) from error
+    defaults = Defaults(spec=project.spec, named=project.clusters, base=project.directory)
     (request,) = requests([((chosen.name,) if chosen.name else (), keys)], defaults, test="", module="")
     return request.specs[0]
 
 
 def prepared(spec: ClusterSpec, settings: Settings) -> Want:
     """What to ask the pool for, with everything at hand that making it needs. Raises :class:`KinaError`."""
-    name = provider_name(spec, settings)
-    provider = find(name, options_of(settings))
-    if why := provider.unavailable():
-        raise ProviderUnavailableError(
-            f"provider {name!r} cannot run here: {why}", next_step="install what is missing, or use --provider"
-        )
-    identity = provider.prepare(spec, Teller())
-    key = fingerprint(spec, provider.info.name, identity)
-    return Want(spec=spec, provider_name=name, provider=provider, identity=identity, fingerprint=key)
+    name = provider_name(spec, settings, Auto(settings.provider_options))
+    provider = usable(find(name, settings.provider_options), name, "--provider")
+    return Want.prepared(spec, name, provider, Teller())
 
 
-def warm(actor: Actor, want: Want) -> Warm:
+def warmed(actor: Actor, want: Want) -> Warm:
     """A READY cluster for ``want``; no other cluster goes for it. Raises when every slot is taken."""
-    numbers = {*range(actor.size), *records.numbers(actor.root.slots)}
-    for number in sorted(numbers, key=lambda number: (_rank(actor, number, want), number)):
-        held = HeldSlot.take(actor, number)
-        if held is None:
-            continue
-        with closing(held):
-            if (made := _made(actor, held, want)) is not None:
-                return made
-    raise PoolTimeoutError(
-        "no slot is free for another cluster:\n" + "\n".join(table(views(actor.root, actor.size))),
-        next_step="delete one with `pytest-kina down NAME`, or raise --pool-size",
-    )
-
-
-def _rank(actor: Actor, number: int, want: Want) -> int:
-    """Clean ones first, then those that need a reset, then empty slots; also without the lock good for an order."""
-    record = records.peek(actor.root.slots, number)
-    if record is None:
-        return 2
-    return (State.READY, State.DIRTY).index(record.state) if _serves(record, want) else 3
-
-
-def _serves(record: Record, want: Want) -> bool:
-    clean_or_resettable = record.state is State.READY or (record.state is State.DIRTY and record.attempts < ATTEMPTS)
-    return clean_or_resettable and fits(record, want)
-
-
-def _made(actor: Actor, held: HeldSlot, want: Want) -> Warm | None:
-    try:
-        record = held.look()
-        if record is not None and record.state is not State.DOOMED and not _serves(record, want):
-            return None
-        if (start := held.fill(want)) is None:
-            return None
-        record = held.look()
-    except SlotUnusable:
-        return None
-    assert record is not None, "a slot that was filled has a record"
-    ready = held.announce(replace(record, run=actor.run, ttl=actor.ttl, last_error=""))
-    return Warm(slot=held.number, record=ready, start=start)
+    if (made := warm(actor, want)) is None:
+        raise PoolTimeoutError(
+            "no slot is free for another cluster:\n" + "\n".join(table(views(actor.root, actor.size))),
+            next_step="delete one with `pytest-kina down NAME`, or raise --pool-size",
+        )
+    return made
 
 
 def _about(made: Warm, want: Want, actor: Actor) -> dict[str, Any]:
@@ -167,7 +119,7 @@ def _about(made: Warm, want: Want, actor: Actor) -> dict[str, Any]:
 
 
 def _say(about: dict[str, Any]) -> None:
-    how = "made" if about["start"] == "fresh" else "found"
+    how = "found" if about["start"] in ("reused", "spare") else "made"
     what = f"{about['provider']}, Kubernetes {about['kubernetes']}, {about['profile']}, {nodes(about['nodes'])}"
     say(
         [

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,3 +100,37 @@ def test_a_shared_cluster_counts_only_living_users(root: Root) -> None:
     assert "using for test_a.py::test_it" in line
     assert line.endswith("; shared by 1")
     assert view.to_json()["holder"]["doing"] == "using"
+
+
+def test_a_stopped_process_that_shares_a_cluster_is_shown(root: Root) -> None:
+    """It keeps the cluster from everybody else, though the slot's lock is free."""
+    code = "import os, sys, time; from pathlib import Path; from pytest_kina.pool.locks import ProcessLock\n"
+    code += "lock = ProcessLock(Path(sys.argv[1]), 'feed'); lock.take(); print(lock.name, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", code, root.processes], stdout=subprocess.PIPE, text=True) as sharer:
+        assert sharer.stdout is not None
+        name = sharer.stdout.readline().strip()
+        assert seen(root, State.SHARED, users=(name,))[1].endswith("; shared by 1")
+        sharer.send_signal(signal.SIGSTOP)
+        os.waitpid(sharer.pid, os.WUNTRACED)
+        view, line = seen(root, State.SHARED, users=(name,))
+        document = view.to_json()
+        sharer.kill()
+    assert line.endswith("; shared by 1, STOPPED")
+    assert document["holder"]["stopped"] is True
+
+
+@pytest.mark.parametrize(("doing", "word"), [("using", "DEAD"), ("resetting", "?")])
+def test_a_cluster_that_is_worked_on_is_not_called_dead(root: Root, doing: str, word: str) -> None:
+    """Its API server may be just starting; whoever uses a cluster has a right to a living one."""
+    seen(root, State.DIRTY, doing)
+    record = records.peek(root.slots, 0)
+    assert record is not None
+    records.write(root.slots, 0, replace(record, provider="pytest_kina.testing:FakeProvider"))
+    lock = try_lock(records.lock_path(root.slots, 0))
+    assert lock is not None
+    try:
+        (view,) = views(root, 1, {})
+    finally:
+        lock.release()
+    assert view.condition is not None
+    assert view.condition.word() == word
