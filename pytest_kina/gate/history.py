@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -21,6 +21,7 @@ from pytest_kina.errors import StateError
 from pytest_kina.files import write_atomic
 from pytest_kina.gate.measurements import Measurements, SeriesSamples, measured, read_document
 from pytest_kina.gate.promotion import Promotion
+from pytest_kina.gate.rules import LEAST_SAMPLES
 from pytest_kina.gate.verdicts import Judgement
 
 SCHEMA = 1
@@ -65,8 +66,12 @@ class History:
     others: tuple[str, ...] = ()
 
     def baseline(self, series: SeriesSamples, window: int | None) -> tuple[SeriesSamples, ...]:
-        """The same series in the last ``window`` accepted runs (None: in all) since its epoch, oldest first."""
-        found = [one for one in self.earlier(series) if _comparable(one, series)]
+        """The same series in the last ``window`` accepted runs (None: in all) since its epoch, oldest first.
+
+        Runs with fewer than 3 samples of it do not count: a single sample is no median, and its noise widens the limit
+        until a doubling fits below it.
+        """
+        found = [one for one in self.earlier(series) if comparable(one, series) and len(one.seconds) >= LEAST_SAMPLES]
         return tuple(found if window is None else found[-window:])
 
     def earlier(self, series: SeriesSamples) -> tuple[SeriesSamples, ...]:
@@ -75,6 +80,14 @@ class History:
         since = epoch.number if epoch else 0
         runs = [run.series for run in self.runs if run.accepted and run.number > since]
         return tuple(known[series.fullname] for known in runs if series.fullname in known)
+
+    def before(self, run: str) -> History:
+        """The history as it was when ``run`` was judged; the whole one for a run that is not in it."""
+        number = next((one.number for one in self.runs if one.measurements.run == run), None)
+        if number is None:
+            return self
+        runs = tuple(one for one in self.runs if one.number < number)
+        return replace(self, runs=runs, epochs=tuple(one for one in self.epochs if one.number < number))
 
     def epoch(self, fullname: str) -> Epoch | None:
         """The last epoch of a series."""
@@ -132,8 +145,9 @@ def accept(store: Path, machine: str, series: str, reason: str) -> Path:
     return _append(store / machine, f"{_utc()}.epoch", content)
 
 
-def _comparable(one: SeriesSamples, other: SeriesSamples) -> bool:
-    return (one.version, one.provider_minor) == (other.version, other.provider_minor)
+def comparable(one: SeriesSamples, other: SeriesSamples) -> bool:
+    """Whether two series of one name were measured with the same provider, runtime and meaning."""
+    return (one.version, one.provider_minor, one.runtime) == (other.version, other.provider_minor, other.runtime)
 
 
 def _take(runs: dict[str, StoredRun], run: StoredRun) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from pytest_kina.gate import inference
 from pytest_kina.gate.cautions import warnings_of
-from pytest_kina.gate.history import History
+from pytest_kina.gate.history import History, comparable
 from pytest_kina.gate.measurements import Measurements, SeriesSamples
 from pytest_kina.gate.rules import (
     LEARNING_RATIO,
@@ -49,9 +49,9 @@ def judge(run: Measurements, history: History, rules: Rules) -> Judgement:
     if run.incomplete:
         return _incomplete(run, gated, history)
     verdicts = [_verdict(series, history, rules) for series in gated]
-    slow = slowness([verdict.numbers for verdict in verdicts if verdict.phase != "ready"], rules)
-    if slow:
-        verdicts = [_spared(verdict, slow, rules) for verdict in verdicts]
+    excuses = {verdict.series: _excuse(verdict, verdicts, rules) for verdict in verdicts}
+    verdicts = [_excused(verdict, slow) if (slow := excuses[verdict.series]) else verdict for verdict in verdicts]
+    slow = max((one for one in excuses.values() if one), default=None)
     missing = [] if run.partial else _missing(run, history, rules)
     notes = _notes(run, gated, history, rules, slow)
     return Judgement(machine=run.machine, verdicts=(*verdicts, *missing), notes=notes, slow=slow)
@@ -65,12 +65,18 @@ def short(run: Measurements, rules: Rules) -> dict[str, int]:
     """
     lacking: dict[str, int] = {}
     for one in run.series:
-        if one.phase not in _CYCLE or not (one.start in _MADE or one.phase == "delete"):
-            continue
-        alone = one.fullname.removesuffix(f"-c{one.concurrency}]") + "-c1]"
-        here = len(one.seconds) if one.concurrency == "1" else 0
-        lacking[alone] = min(rules.samples - here, lacking.get(alone, rules.samples))
+        if _of_a_cycle(one):
+            here = len(one.seconds) if one.concurrency == "1" else 0
+            lacking[one.alone] = min(rules.samples - here, lacking.get(one.alone, rules.samples))
     return {name: count for name, count in lacking.items() if count > 0}
+
+
+def _of_a_cycle(series: SeriesSamples) -> bool:
+    return series.phase in _CYCLE and (series.start in _MADE or series.phase == "delete")
+
+
+def _judged_in_its_own_right(series: SeriesSamples) -> bool:
+    return series.concurrency == "1" and _of_a_cycle(series)
 
 
 def numbers_of(series: SeriesSamples, baseline: Sequence[SeriesSamples], rules: Rules) -> tuple[Numbers, float]:
@@ -113,6 +119,8 @@ def _verdict(series: SeriesSamples, history: History, rules: Rules) -> Verdict:
     case = _Case(series, baseline, numbers, lower, rules)
     name, reason = _named(case, history)
     absent = name in (Name.NEW, Name.NOT_COMPARABLE)
+    if rules.require_baseline and name is Name.TOO_FEW and not baseline and _judged_in_its_own_right(series):
+        absent, reason = True, f"{reason}; there is no baseline, which is required"
     return Verdict(
         series=series.fullname,
         phase=series.phase,
@@ -129,7 +137,8 @@ def _named(case: _Case, history: History) -> tuple[Name, str]:
     """The first verdict that applies, the grave ones first."""
     numbers, rules = case.numbers, case.rules
     if numbers.n < LEAST_SAMPLES or numbers.median is None:
-        return Name.TOO_FEW, f"{numbers.n} samples, at least {LEAST_SAMPLES} are needed to judge at all"
+        least = f"{numbers.n} sample{'s' * (numbers.n != 1)}, at least {LEAST_SAMPLES} are needed to judge at all"
+        return Name.TOO_FEW, least + _instead(case.series)
     if numbers.budget is not None and numbers.median > numbers.budget:
         return Name.OVER_BUDGET, f"median {seconds(numbers.median)}, the budget is {seconds(numbers.budget)}"
     if not case.baseline:
@@ -137,14 +146,30 @@ def _named(case: _Case, history: History) -> tuple[Name, str]:
     if regressed(numbers, rules):
         return Name.REGRESSED, _compared(numbers)
     if numbers.n < rules.samples:
-        return Name.TOO_FEW, f"{numbers.n} samples of {rules.samples}; {_compared(numbers)}"
+        return Name.TOO_FEW, f"{numbers.n} samples of {rules.samples}; {_compared(numbers)}{_instead(case.series)}"
     if numbers.limit is None:
         return Name.LEARNING, _learning(numbers, rules)
     if numbers.cv is not None and numbers.cv > UNSTABLE_VARIATION:
         return Name.UNSTABLE, f"samples vary by {numbers.cv:.0%} within the run; {_compared(numbers)}"
     if _improved(case):
         return Name.IMPROVED, f"{_compared(numbers)}; if that is meant to stay, accept it as the new baseline"
-    return Name.OK, _compared(numbers)
+    return Name.OK, _compared(numbers) + _tolerated(numbers, rules)
+
+
+def _tolerated(numbers: Numbers, rules: Rules) -> str:
+    """Why a median above its limit is no regression."""
+    if not numbers.above_limit or numbers.ratio is None or numbers.floor is None:
+        return ""
+    if numbers.ratio <= rules.ratio:
+        return f"; above the limit, but by no more than {rules.ratio - 1:.0%} of what is usual"
+    return f"; above the limit, but by no more than {seconds(numbers.floor)}, the least difference that counts here"
+
+
+def _instead(series: SeriesSamples) -> str:
+    """Why no further clusters were measured for this series, where that is never done."""
+    if _judged_in_its_own_right(series) or not _of_a_cycle(series):
+        return ""
+    return f"; made beside other clusters, while further ones are made alone, as {series.alone.removeprefix('kina::')}"
 
 
 def _improved(case: _Case) -> bool:
@@ -171,11 +196,20 @@ def _learning(numbers: Numbers, rules: Rules) -> str:
 
 
 def _without_baseline(series: SeriesSamples, history: History) -> tuple[Name, str]:
-    if earlier := history.earlier(series):
+    earlier = history.earlier(series)
+    if any(comparable(one, series) for one in earlier):
+        return (
+            Name.NEW,
+            f"all {len(earlier)} earlier runs have fewer than {LEAST_SAMPLES} samples of it, and do not count",
+        )
+    if earlier:
         last = earlier[-1]
-        was = f"provider version {last.provider_minor or '?'}, series version {last.version}"
-        now = f"{series.provider_minor or '?'} and {series.version}"
-        return Name.NOT_COMPARABLE, f"earlier runs were measured with {was}, this one with {now}"
+        was, now = (
+            f"provider version {one.provider_minor or '?'}{one.runtime and f' on {one.runtime}'}, "
+            f"series version {one.version}"
+            for one in (last, series)
+        )
+        return Name.NOT_COMPARABLE, f"earlier runs were measured with {was}; this one with {now}"
     if not history.runs and history.others:
         others = ", ".join(history.others)
         return Name.NOT_COMPARABLE, f"the store has no run of machine {history.machine}, only of {others}"
@@ -184,12 +218,15 @@ def _without_baseline(series: SeriesSamples, history: History) -> tuple[Name, st
     return Name.NEW, "no earlier run has this series"
 
 
-def _spared(verdict: Verdict, slow: float, rules: Rules) -> Verdict:
-    """Only a warning, when the series would be fine on a machine of the usual speed."""
-    if verdict.name is not Name.REGRESSED or regressed(spared(verdict.numbers, slow), rules):
-        return verdict
-    reason = f"{verdict.reason}; a warning only, because the machine looks slow"
-    return replace(verdict, fails=False, reason=reason)
+def _excuse(verdict: Verdict, verdicts: Sequence[Verdict], rules: Rules) -> float | None:
+    """How slow the machine was, when that alone explains a regression."""
+    slow = slowness(verdict, verdicts, rules) if verdict.name is Name.REGRESSED else None
+    return None if slow is None or regressed(spared(verdict.numbers, slow), rules) else slow
+
+
+def _excused(verdict: Verdict, slow: float) -> Verdict:
+    why = f"a warning only, because the machine looks slow: most other phases took {percent(slow)} or more"
+    return replace(verdict, fails=False, reason=f"{verdict.reason}; {why}")
 
 
 def _incomplete(run: Measurements, gated: Sequence[SeriesSamples], history: History) -> Judgement:
@@ -231,13 +268,14 @@ def _missing(run: Measurements, history: History, rules: Rules) -> list[Verdict]
 def _notes(
     run: Measurements, gated: Sequence[SeriesSamples], history: History, rules: Rules, slow: float | None
 ) -> tuple[str, ...]:
-    few = sum(len(one.seconds) < rules.samples for one in gated)
+    enough = {one.fullname for one in gated if len(one.seconds) >= rules.samples}
+    few = sum(one.fullname not in enough and one.alone not in enough for one in gated)
     possible = {
         f"{few} of {len(gated)} series have fewer than {rules.samples} samples: a regression of these can pass": few,
         f"nothing was measured, so nothing can fail on machine {run.machine}": not gated,
         f"the history has no run of machine {run.machine}; it has: {', '.join(history.others)}": (
             not history.runs and history.others
         ),
-        f"the machine looks slow: all phases {percent(slow or 1)}; measure again on another machine to be sure": slow,
+        f"the machine looks slow, by about {percent(slow or 1)}: measure again on another machine to be sure": slow,
     }
     return (*(note for note, holds in possible.items() if holds), *history.problems)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,8 +25,9 @@ _NEXT = "write the file again with --kina-bench-json, or leave it out"
 class SeriesSamples:
     """The samples of one series in seconds. ``kubernetes`` to ``concurrency`` are those of its key.
 
-    ``provider_minor`` is the provider's version without the patch; ``version`` the series version: samples are
-    comparable only when both are equal.
+    ``provider_minor`` is the provider's version without the patch, ``runtime`` the programs that ran its containers or
+    machines with their major versions (``docker 29``, ``kina 0.1, container 1``), ``version`` the series version:
+    samples are comparable only when all of these are equal.
     """
 
     fullname: str
@@ -37,9 +39,20 @@ class SeriesSamples:
     start: str = "fresh"
     concurrency: str = "1"
     provider_minor: str = ""
+    runtime: str = ""
     version: int = 1
     seconds: tuple[float, ...] = ()
     failures: int = 0
+
+    @property
+    def alone(self) -> str:
+        """The full name of the same series for a cluster that was made while no other one was in use."""
+        return alone(self.fullname)
+
+
+def alone(fullname: str) -> str:
+    """``fullname`` with the concurrency 1: what was measured beside other clusters depends on these, too."""
+    return re.sub(r"-c\d[\d+-]*]$", "-c1]", fullname)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +151,7 @@ def _series(row: Mapping[str, Any], failures: Mapping[str, int], place: str) -> 
         start=str(params["start"]),
         concurrency=str(params["concurrency"]),
         provider_minor=", ".join(sorted({_minor(str(one)) for one in extra.get("provider_versions", ())})),
+        runtime=", ".join(sorted({_major(str(one)) for one in extra.get("runtimes", ())})),
         version=int(extra["series_version"]),
         seconds=tuple(_seconds(value, place, name) for value in row["stats"]["data"]),
         failures=failures.get(name, 0),
@@ -152,6 +166,11 @@ def _failed(name: str, count: int) -> SeriesSamples:
 
 def _minor(version: str) -> str:
     return ".".join(version.removeprefix("v").split(".")[:2])
+
+
+def _major(runtime: str) -> str:
+    """Programs with their major versions, those before 1.0 with the minor one, which may change anything."""
+    return re.sub(r"\bv?(0\.\d+|\d+)\.[\w.+-]*", r"\1", runtime)
 
 
 def _seconds(value: object, place: str, name: str) -> float:

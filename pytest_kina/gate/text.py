@@ -6,14 +6,18 @@ from pytest_kina.gate.verdicts import Judgement, Mode, Name, Verdict
 from pytest_kina.gate.wording import percent, seconds, table
 
 _HEADINGS = ("verdict", "series", "n", "median", "baseline", "change", "limit", "budget")
-_QUIET = (Name.OK,)
+_QUIET = (Name.OK, Name.INCOMPLETE)  # a note says what is incomplete
 
 
 def lines(judgement: Judgement, mode: Mode) -> list[str]:
-    """A table with a row per series, then reasons and warnings, then what it means for the run."""
+    """A table with a row per series, then each reason once, warnings, notes, and what it means for the run."""
     ordered = sorted(judgement.verdicts, key=lambda verdict: not verdict.fails)
     rows = table([_HEADINGS, *(_cells(verdict) for verdict in ordered)], left=2) if ordered else []
-    reasons = [f"{one.name}: {one.series}: {one.reason}" for one in ordered if one.fails or one.name not in _QUIET]
+    alike: dict[tuple[str, str], list[str]] = {}
+    for one in ordered:
+        if one.fails or one.name not in _QUIET or one.numbers.above_limit:
+            alike.setdefault((one.name, one.reason), []).append(one.series)
+    reasons = [f"{name}: {', '.join(series)}: {reason}" for (name, reason), series in alike.items()]
     warnings = [f"warning: {one.series}: {warning}" for one in ordered for warning in one.warnings]
     return [*rows, *reasons, *warnings, *(f"note: {note}" for note in judgement.notes), outcome(judgement, mode)]
 
@@ -26,7 +30,8 @@ def outcome(judgement: Judgement, mode: Mode) -> str:
         return f"gate {effect}: {len(bad)} of {len(judgement.verdicts)} series: {', '.join(bad)}"
     if not judgement.usable:
         return "gate: nothing could be judged"
-    return f"gate passed: {len(judgement.verdicts)} series"
+    unjudged = sum(verdict.name is Name.INCOMPLETE for verdict in judgement.verdicts)
+    return f"gate passed: {len(judgement.verdicts) - unjudged} series" + f", {unjudged} not judged" * bool(unjudged)
 
 
 def _cells(verdict: Verdict) -> tuple[str, ...]:

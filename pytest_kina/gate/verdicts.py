@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
 
+from pytest_kina.gate.measurements import alone
+
 Mode = Literal["off", "warn", "fail"]
 FINE, FAILED, NO_DATA = 0, 1, 2
 
@@ -45,6 +47,11 @@ class Numbers:
     floor: float | None = None
     budget: float | None = None
     failures: int = 0
+
+    @property
+    def above_limit(self) -> bool:
+        """Whether the median is above the limit; that alone is no regression."""
+        return self.median is not None and self.limit is not None and self.median > self.limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,16 @@ class Judgement:
     def usable(self) -> bool:
         """False when there was nothing to judge: no series, or an incomplete run."""
         return any(verdict.name not in (Name.INCOMPLETE, Name.MISSING) for verdict in self.verdicts)
+
+    @property
+    def blind(self) -> tuple[str, ...]:
+        """Names of the series with too few samples of which a regression passes.
+
+        Not those of clusters made beside others, when the same kind made alone has enough of them.
+        """
+        few = [verdict.series for verdict in self.verdicts if verdict.name is Name.TOO_FEW]
+        seen = {verdict.series for verdict in self.verdicts} - set(few)
+        return tuple(name for name in few if alone(name) not in seen)
 
     def to_json(self) -> dict[str, Any]:
         """The judgement as plain JSON types."""

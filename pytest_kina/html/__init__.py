@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_kina.gate import measured
 from pytest_kina.html.distributions import distributions
-from pytest_kina.html.head import STYLE, header
+from pytest_kina.html.head import header, whole_page
 from pytest_kina.html.resources import resources
 from pytest_kina.html.trends import trends
 from pytest_kina.html.verdicts import verdicts
@@ -16,25 +17,19 @@ if TYPE_CHECKING:
 
 __all__ = ["page"]
 
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark"><title>pytest-kina: timings</title><style>{style}</style></head>
-<body><main>{content}</main></body></html>
-"""
-
 
 def page(outcome: Outcome) -> str:
     """The whole file."""
-    events = outcome.timings.events
+    events, samples = outcome.timings.events, measured(outcome.document, place="this run").series
     sections = [
         header(outcome),
         _section("Verdicts", verdicts(outcome)),
         _section("What happened when", waterfall(events)),
-        _section("Samples of this run", distributions(outcome.judgement, events)),
+        _section("Samples of this run", distributions(outcome.judgement, samples)),
         _section("Trend over accepted runs", trends(outcome)),
         _section("Memory, disk and requests", resources(outcome)),
     ]
-    return _PAGE.format(style=STYLE, content="".join(sections))
+    return whole_page("pytest-kina: timings", "".join(sections))
 
 
 def _section(title: str, content: str) -> str:

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_kina.gate import Judgement, Verdict
+from pytest_kina.gate import Judgement, SeriesSamples, Verdict
 from pytest_kina.gate.wording import seconds
 from pytest_kina.html.svg import colour, dot, drawing, escaped, line, text, ticks
-from pytest_kina.report.series import Series, comparable
-from pytest_kina.timing import TimingEvent
 
 _WIDTH, _LEFT, _ROW, _TOP = 1040, 190, 26, 26
 _MOST_DOTS = 300
 _MOST_SERIES = 60
 
 
-def distributions(judgement: Judgement, events: Sequence[TimingEvent]) -> str:
+def distributions(judgement: Judgement, measured: Sequence[SeriesSamples]) -> str:
     """One picture per kind of cluster: its phases share an axis."""
     known = {verdict.series: verdict for verdict in judgement.verdicts}
-    series = [one for one in comparable(events) if one.seconds][:_MOST_SERIES]
-    kinds = dict.fromkeys(one.key.kind for one in series)
-    parts = [_picture(kind, [one for one in series if one.key.kind == kind], known) for kind in kinds]
-    return "".join(parts)
+    kinds: dict[str, list[SeriesSamples]] = {}
+    for one in [one for one in measured if one.seconds][:_MOST_SERIES]:
+        kinds.setdefault(one.fullname.partition("[")[2].removesuffix("]"), []).append(one)
+    legend = '<p class="facts">Dots: samples; grey line: median of the baseline; dashed line: limit of the gate.</p>'
+    return legend + "".join(_picture(*kind, known) for kind in kinds.items()) if kinds else ""
 
 
-def _picture(kind: str, series: Sequence[Series], known: dict[str, Verdict]) -> str:
+def _picture(kind: str, series: Sequence[SeriesSamples], known: dict[str, Verdict]) -> str:
     marks = ticks(max(max(one.seconds) for one in series), 8)
     scale = (_WIDTH - _LEFT - 20) / marks[-1]
     height = _TOP + _ROW * len(series) + 4
@@ -33,12 +32,12 @@ def _picture(kind: str, series: Sequence[Series], known: dict[str, Verdict]) -> 
         x = _LEFT + mark * scale
         parts += [line(x, _TOP - 8, x, height, "grid"), text(x, _TOP - 12, f"{mark:g} s", "soft", "middle")]
     for row, one in enumerate(series):
-        parts += _dots(_TOP + row * _ROW + _ROW / 2, one, known.get(one.key.fullname), scale)
+        parts += _dots(_TOP + row * _ROW + _ROW / 2, one, known.get(one.fullname), scale)
     return f"<h3>{escaped(kind)}</h3>" + drawing(_WIDTH, height, f"samples of {kind}", parts)
 
 
-def _dots(y: float, series: Series, verdict: Verdict | None, scale: float) -> list[str]:
-    values, phase = series.seconds, series.key.phase
+def _dots(y: float, series: SeriesSamples, verdict: Verdict | None, scale: float) -> list[str]:
+    values, phase = series.seconds, series.phase
     step = max(1, len(values) // _MOST_DOTS)
     parts = [text(4, y + 4, f"{phase}, n = {len(values)}", "soft")]
     numbers = verdict.numbers if verdict else None

@@ -47,11 +47,23 @@ font-variant-numeric:tabular-nums}td code{white-space:nowrap}code{font-size:.85e
 .legend svg{width:.8rem;min-width:.8rem;height:.8rem;display:inline-block;vertical-align:-.1rem;margin-right:.3rem}
 .many{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,460px),1fr));gap:0 1.2rem}
 .many svg{min-width:300px}
-@media (max-width:600px){main{padding:.6rem}section{padding:.7rem}}
+@media (max-width:600px){main{padding:.6rem}section{padding:.7rem}
+td code{white-space:normal;overflow-wrap:anywhere;display:inline-block;min-width:8.5rem}th,td{padding:.25rem .35rem}}
 @media print{:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--rule:#ccc}section{break-inside:avoid;border:0;
 padding:0}
 .plot{overflow:visible}svg{min-width:0}}
 """
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>{title}</title><style>{style}</style></head>
+<body><main>{content}</main></body></html>
+"""
+
+
+def whole_page(title: str, content: str) -> str:
+    """The file: ``title`` is text, ``content`` HTML."""
+    return _PAGE.format(style=STYLE, title=escaped(title), content=content)
 
 
 def header(outcome: Outcome) -> str:

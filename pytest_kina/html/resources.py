@@ -23,7 +23,7 @@ def resources(outcome: Outcome) -> str:
     clusters = [one for one in outcome.metrics if one.kind == "cluster"][:_MOST_ROWS]
     processes = [one for one in outcome.metrics if one.kind == "process"][:_MOST_ROWS]
     findings = "".join(
-        f"<li>{escaped(one.name)} {escaped(one.provider)}: {escaped(one.reason)}</li>" for one in outcome.findings
+        f"<li>{escaped(f'{one.name} {one.provider}'.strip())}: {escaped(one.reason)}</li>" for one in outcome.findings
     )
     parts = [_memory([*clusters, *processes]), _clusters(clusters), _requests(clusters), _processes(processes)]
     return "".join(parts) + (f"<ul>{findings}</ul>" if findings else "")
@@ -68,7 +68,7 @@ def _clusters(metrics: Sequence[Metric]) -> str:
 def _requests(metrics: Sequence[Metric]) -> str:
     sources = [(one.name, kind, getattr(one, kind)) for one in metrics for kind in ("requests", "probe")]
     rows = [
-        [f"<code>{escaped(name)}</code>", "our client" if kind == "requests" else "probe", str(len(values))]
+        [f"<code>{escaped(name)}</code>", "the tests" if kind == "requests" else "probe", str(len(values))]
         + [_percentile(values, share, least) for share, least in ((0.5, 1), (0.95, 20), (0.99, 100))]
         for name, kind, values in sources
         if values

@@ -24,8 +24,9 @@ def drawing(width: int, height: float, title: str, parts: Sequence[str]) -> str:
     """An image that scales down to the page's width, and scrolls where it would be too small to read."""
     inside = "".join(parts)
     return (
-        f'<div class="plot"><svg viewBox="0 0 {width} {height:.0f}" style="max-width:{width}px" role="img" '
-        f'aria-label="{escaped(title)}">{inside}</svg></div>'
+        f'<div class="plot" tabindex="0">'
+        f'<svg viewBox="0 0 {width} {height:.0f}" style="max-width:{width}px" role="img" aria-label="{escaped(title)}">'
+        f"{inside}</svg></div>"
     )
 
 
@@ -62,11 +63,11 @@ def ticks(high: float, count: int = 5) -> list[float]:
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
     """A table whose cells are HTML already; the first ``left`` columns are text, the others numbers."""
-    head = "".join(f"<th{_side(at, left)}>{heading}</th>" for at, heading in enumerate(headings))
+    head = "".join(f'<th scope="col"{_side(at, left)}>{heading}</th>' for at, heading in enumerate(headings))
     body = "".join(
         "<tr>" + "".join(f"<td{_side(at, left)}>{cell}</td>" for at, cell in enumerate(row)) + "</tr>" for row in rows
     )
-    return f'<div class="plot"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="plot" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _side(at: int, left: int) -> str:

@@ -20,6 +20,7 @@ GROWTH_LIMIT = 50 * 1024 * 1024
 """Bytes by which a process's memory may grow from loading the plugin to its end."""
 _SLOW_SHARE = 0.05
 _CONFIDENCE = 0.95
+_ROUNDING = 1e-9  # of the sum of chances
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,12 @@ def findings(metrics: Sequence[Metric]) -> list[Finding]:
 
 def slow_allowed(count: int) -> int:
     """The 95 % quantile of Binomial(``count``, 0.05): so many of ``count`` requests may be slow."""
-    cumulated, chance = 0.0, (1 - _SLOW_SHARE) ** count
-    for slow in range(count + 1):
-        cumulated += chance
-        if cumulated >= _CONFIDENCE:
-            return slow
-        chance *= (count - slow) / (slow + 1) * _SLOW_SHARE / (1 - _SLOW_SHARE)
-    return count
+    # As logarithms: the chance of no slow request is 0 as a float from some 15 000 requests on.
+    slow, cumulated, chance = 0, 0.0, count * math.log(1 - _SLOW_SHARE)
+    while (cumulated := cumulated + math.exp(chance)) < _CONFIDENCE - _ROUNDING:
+        chance += math.log((count - slow) / (slow + 1) * _SLOW_SHARE / (1 - _SLOW_SHARE))
+        slow += 1
+    return slow
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def measure(cluster: Cluster, *, when: str, worker: str, probe: int = 0) -> Metr
         name=cluster.name,
         when=when,
         worker=worker,
-        usage=processes(cluster).to_json(),
+        usage=processes(cluster.directory).to_json(),
         disk=disk_bytes(cluster.directory),
         requests=asked,
         probe=probed,
@@ -53,10 +54,10 @@ def measure(cluster: Cluster, *, when: str, worker: str, probe: int = 0) -> Metr
     )
 
 
-def processes(cluster: Cluster) -> Usage:
-    """What the cluster's local processes take up; nothing for a cluster that is elsewhere."""
+def processes(directory: Path) -> Usage:
+    """What the local processes of the cluster in ``directory`` take up; nothing for a cluster that is elsewhere."""
     try:
-        supervisor = json.loads((cluster.directory / _supervisor.IDENTITY_FILE).read_bytes())
+        supervisor = json.loads((directory / _supervisor.IDENTITY_FILE).read_bytes())
         pid = int(supervisor["pid"])
         alive = _supervisor.start_ticks(pid) == supervisor["start_ticks"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
+
+from pytest_kina.files import append_line
 
 SCHEMA = 1
 READY, RELEASE = "ready", "release"
@@ -61,17 +64,27 @@ def write(run: Path, metric: Metric) -> None:
     """Append to the file of the metric's worker, in the directory of the run. Raises :class:`OSError`."""
     folder = run / "metrics"
     folder.mkdir(mode=0o700, exist_ok=True)
-    with (folder / f"{metric.worker}.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(metric.to_json()) + "\n")
+    append_line(folder / f"{metric.worker}.jsonl", json.dumps(metric.to_json()))
 
 
 def read(run: Path) -> list[Metric]:
     """All measurements of a run, worker by worker, oldest first; lines that are none are skipped."""
+    paths = sorted((run / "metrics").glob("*.jsonl"))
+    lines = (line for path in paths for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
+    return parsed([_json(line) for line in lines])
+
+
+def parsed(documents: object) -> list[Metric]:
+    """The measurements in a list of JSON documents; what is none is left out."""
     found = []
-    for path in sorted((run / "metrics").glob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                found.append(Metric.from_json(json.loads(line)))
-            except ValueError:
-                continue
+    for document in documents if isinstance(documents, list) else []:
+        with suppress(ValueError):
+            found.append(Metric.from_json(document))
     return found
+
+
+def _json(line: str) -> object:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None

@@ -6,7 +6,6 @@ are seconds. What the shape has no place for is under the top-level key ``kina``
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from pytest_kina.errors import SettingsError
 from pytest_kina.files import write_atomic
 from pytest_kina.report.machine import commit_info, machine_info, memory_bytes
 from pytest_kina.report.machine_key import machine_key
-from pytest_kina.report.merge import plain
+from pytest_kina.report.pieces import pieces
 from pytest_kina.report.series import VERSION, Series, comparable
 from pytest_kina.report.stats import describe
 from pytest_kina.report.summary import RunTimings
@@ -44,17 +43,17 @@ def check_writable(path: Path) -> None:
 def write_benchmarks(
     path: Path, timings: RunTimings, project: Path, more: Mapping[str, Any] = MappingProxyType({})
 ) -> None:
-    """Write the document to ``path``; ``more`` goes under ``kina``. Raises :class:`OSError`.
+    """Write the document and all events to ``path``; ``more`` goes under ``kina``. Raises :class:`OSError`.
 
     ``project`` is where the commit is looked up.
     """
     whole = document(timings, project)
-    text = json.dumps({**whole, "kina": {**whole["kina"], **more}}, indent=4, allow_nan=False)
-    write_atomic(path, text.encode() + b"\n", mode=0o666)
+    kina = {**whole["kina"], **more, "events": (event.to_json() for event in timings.events)}
+    write_atomic(path, pieces({**whole, "benchmarks": iter(whole["benchmarks"]), "kina": kina}), mode=0o666)
 
 
 def document(timings: RunTimings, project: Path) -> dict[str, Any]:
-    """The whole document as plain JSON types."""
+    """The document as plain JSON types, without the events, which are as many as the samples and more."""
     series = comparable(timings.events)
     return {
         "machine_info": machine_info(),
@@ -72,7 +71,6 @@ def document(timings: RunTimings, project: Path) -> dict[str, Any]:
             "memory_bytes": memory_bytes(),
             "machine_key": machine_key(os.environ),
             "failures": {one.key.fullname: one.failures for one in series if one.failures},
-            "events": plain(timings.events),
         },
     }
 
@@ -108,6 +106,7 @@ def row(series: Series) -> dict[str, Any]:
             "series_version": VERSION,
             "kubernetes": list(series.kubernetes),
             "provider_versions": list(series.provider_versions),
+            "runtimes": list(series.runtimes),
             "failures": series.failures,
         },
         "options": {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable
+from operator import attrgetter
 
 from pytest_kina.timing import SCHEMA, TimingEvent
 
@@ -38,7 +39,9 @@ class Ledger:
     @property
     def events(self) -> list[TimingEvent]:
         """All events, in the order in which their phases began."""
-        return sorted(self._events.values(), key=lambda event: (event.t0, event.id))
+        found = sorted(self._events.values(), key=attrgetter("id"))  # in two steps: no tuple per event
+        found.sort(key=attrgetter("t0"))
+        return found
 
 
 def plain(events: Iterable[TimingEvent]) -> list[dict[str, object]]:

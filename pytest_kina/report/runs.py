@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from pytest_kina.files import peek_json, write_json
@@ -30,9 +30,9 @@ _SCHEMA = 1
 _log = logging.getLogger(__name__)
 
 
-def spooled(directory: Path) -> list[TimingEvent]:
-    """All events in the spool files of one run; a missing directory has none."""
-    return [event for path in sorted(directory.glob("*.jsonl")) for event in read_spool(path)]
+def spooled(directory: Path) -> Iterator[TimingEvent]:
+    """All events in the spool files of one run, file by file; a missing directory has none."""
+    return (event for path in sorted(directory.glob("*.jsonl")) for event in read_spool(path))
 
 
 def late(directory: Path) -> list[TimingEvent]:

@@ -7,7 +7,7 @@ came about, and how busy the host was. Failed phases are counted, never measured
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pytest_kina.timing import Phase, TimingEvent
 
@@ -71,6 +71,7 @@ class Series:
     failures: int
     kubernetes: tuple[str, ...]
     provider_versions: tuple[str, ...]
+    runtimes: tuple[str, ...] = ()
 
 
 def warmth(start: str) -> str:
@@ -92,24 +93,58 @@ def place(phase: str) -> int:
 
 
 def samples(events: Iterable[TimingEvent]) -> Iterator[Sample]:
-    """A sample for each event, and ``ready`` for each cluster that became ready."""
+    """A sample for each event, and ``ready`` for each cluster as soon as it has become ready."""
     made: dict[str, dict[Phase, TimingEvent]] = {}
     for event in events:
         yield Sample(event.phase.value, event.seconds, event)
         if event.phase in _MAKING and event.ok and event.cluster:
-            made.setdefault(event.cluster, {})[event.phase] = event
-    for phases in made.values():
-        if len(phases) == len(_MAKING):
-            yield Sample(READY, sum(event.seconds for event in phases.values()), phases[Phase.CREATE])
+            phases = made.setdefault(event.cluster, {})
+            phases[event.phase] = event
+            if len(phases) == len(_MAKING):
+                yield Sample(READY, sum(one.seconds for one in phases.values()), phases[Phase.CREATE])
+                del made[event.cluster]
 
 
 def comparable(events: Iterable[TimingEvent]) -> list[Series]:
     """The series of a run, in the order of a cluster's life; preparation and first image pulls are not in it."""
-    groups: dict[SeriesKey, list[Sample]] = {}
+    groups: dict[SeriesKey, _Group] = {}
+    known: dict[tuple[object, ...], _Group] = {}  # making a key for each of a million events would take seconds
     for sample in samples(events):
-        if sample.event.phase not in PREPARATION and not sample.event.first_pull:
-            groups.setdefault(_key(sample), []).append(sample)
+        event = sample.event
+        if event.phase in PREPARATION or event.first_pull:
+            continue
+        versions = (event.kubernetes, event.provider_version, event.runtime)
+        raw = (sample.phase, event.provider, *versions, event.profile, event.nodes, event.start, event.concurrency)
+        group = known.get(raw)
+        if group is None:
+            group = known[raw] = groups.setdefault(_key(sample), _Group())
+            group.note(event)
+        group.add(sample)
     return [_series(key, groups[key]) for key in sorted(groups)]
+
+
+@dataclass(slots=True)
+class _Group:
+    """The samples of one key while they are gathered; only figures are kept."""
+
+    seconds: list[float] = field(default_factory=list)
+    failures: int = 0
+    kubernetes: set[str] = field(default_factory=set)
+    provider_versions: set[str] = field(default_factory=set)
+    runtimes: set[str] = field(default_factory=set)
+
+    def note(self, event: TimingEvent) -> None:
+        """Remember the versions that ``event`` was measured with."""
+        self.kubernetes.add(event.kubernetes)
+        self.provider_versions.add(event.provider_version)
+        self.runtimes.update({event.runtime} - {""})
+
+    def add(self, sample: Sample) -> None:
+        """One more sample, or one more failure."""
+        if sample.event.ok:
+            self.seconds.append(sample.seconds)
+        else:
+            self.failures += 1
 
 
 def _key(sample: Sample) -> SeriesKey:
@@ -126,12 +161,12 @@ def _key(sample: Sample) -> SeriesKey:
     )
 
 
-def _series(key: SeriesKey, found: list[Sample]) -> Series:
-    good = [sample for sample in found if sample.event.ok]
+def _series(key: SeriesKey, found: _Group) -> Series:
     return Series(
         key=key,
-        seconds=tuple(sample.seconds for sample in good),
-        failures=len(found) - len(good),
-        kubernetes=tuple(sorted({sample.event.kubernetes for sample in found})),
-        provider_versions=tuple(sorted({sample.event.provider_version for sample in found})),
+        seconds=tuple(found.seconds),
+        failures=found.failures,
+        kubernetes=tuple(sorted(found.kubernetes)),
+        provider_versions=tuple(sorted(found.provider_versions)),
+        runtimes=tuple(sorted(found.runtimes)),
     )

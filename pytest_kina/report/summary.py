@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pytest_kina.files import write_json
-from pytest_kina.report.merge import plain
+from pytest_kina.files import write_atomic
+from pytest_kina.report.pieces import pieces
 from pytest_kina.report.series import VERSION, Series, comparable
 from pytest_kina.report.stats import describe
 from pytest_kina.timing import TimingEvent
@@ -32,22 +32,22 @@ class RunTimings:
 
 
 def summary(timings: RunTimings) -> dict[str, Any]:
-    """The document without its ``schema``: plain JSON types; every duration in seconds."""
+    """The document without its events: plain JSON types; every duration in seconds."""
     return {
+        "schema": SCHEMA,
         "run": timings.run,
         "complete": not timings.incomplete,
         "incomplete": list(timings.incomplete),
         "series_version": VERSION,
         "series": [_row(series) for series in comparable(timings.events)],
-        "events": plain(timings.events),
-        "late": plain(timings.late),
     }
 
 
 def write_summary(directory: Path, timings: RunTimings) -> Path:
     """Write ``summary.json`` into the run's directory and return its path. Raises :class:`OSError`."""
     path = directory / FILE
-    write_json(path, SCHEMA, summary(timings))
+    events, late = ((event.to_json() for event in found) for found in (timings.events, timings.late))
+    write_atomic(path, pieces({**summary(timings), "events": events, "late": late}))
     return path
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_kina.report.series import PREPARATION, Sample, place, samples, warmth
+from pytest_kina.report.series import PREPARATION, place, samples, warmth
 from pytest_kina.timing import TimingEvent
 
 _HEADINGS = ("phase", "start", "n", "min", "median", "max", "failed")
 _PREPARATION = "preparation"
+_Place = tuple[int, str, str]  # rank in a cluster's life, phase, start
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,16 @@ class _Row:
 
 def table(events: Iterable[TimingEvent]) -> list[str]:
     """A block per kind of cluster: a heading, then a row per phase and start, warm and cold apart. No events: []."""
-    blocks: dict[str, list[Sample]] = {}
+    blocks: dict[str, dict[_Place, list[float | None]]] = {}
+    known: dict[tuple[object, ...], list[float | None]] = {}  # writing a heading for each event would take seconds
     for sample in samples(events):
-        blocks.setdefault(_heading(sample.event), []).append(sample)
-    rows = {heading: _rows(found) for heading, found in blocks.items()}
+        one = sample.event
+        about = (one.provider, one.provider_version, one.kubernetes, one.profile, one.nodes, one.start)
+        found = known.get(raw := (sample.phase, *about))
+        if found is None:
+            found = known[raw] = blocks.setdefault(_heading(one), {}).setdefault(_placed(sample.phase, one), [])
+        found.append(sample.seconds if one.ok else None)
+    rows = {heading: [_row(place, block[place]) for place in sorted(block)] for heading, block in blocks.items()}
     widths = _widths([row.cells() for found in rows.values() for row in found])
     lines: list[str] = []
     for heading in sorted(rows, key=lambda heading: (heading != _PREPARATION, heading)):
@@ -60,18 +67,14 @@ def _heading(event: TimingEvent) -> str:
     return ", ".join(part for part in (provider, version, event.profile, nodes) if part)
 
 
-def _rows(found: Sequence[Sample]) -> list[_Row]:
-    groups: dict[tuple[int, str, str], list[Sample]] = {}
-    for sample in found:
-        event = sample.event
-        start = "" if event.phase in PREPARATION else f"{warmth(event.start)}, {event.start}"
-        groups.setdefault((place(sample.phase), sample.phase, start), []).append(sample)
-    return [_row(phase, start, groups[rank, phase, start]) for rank, phase, start in sorted(groups)]
+def _placed(phase: str, event: TimingEvent) -> _Place:
+    start = "" if event.phase in PREPARATION else f"{warmth(event.start)}, {event.start}"
+    return place(phase), phase, start
 
 
-def _row(phase: str, start: str, found: Sequence[Sample]) -> _Row:
-    seconds = tuple(sample.seconds for sample in found if sample.event.ok)
-    return _Row(phase, start, seconds, len(found) - len(seconds))
+def _row(of: _Place, found: Sequence[float | None]) -> _Row:
+    seconds = tuple(value for value in found if value is not None)
+    return _Row(of[1], of[2], seconds, len(found) - len(seconds))
 
 
 def _widths(rows: Sequence[tuple[str, ...]]) -> list[int]:

@@ -33,7 +33,7 @@ def _slow_assets(directory: Path) -> Path:
     for source in sorted(path for folder in for_command({}, directory).assets for path in folder.iterdir()):
         target = directory / source.name
         if source.name == "kube-apiserver":
-            target.write_text(f'#!/bin/sh\ncase "$*" in *--version*) ;; *) sleep 2 ;; esac\nexec {source} "$@"\n')
+            target.write_text(f'#!/bin/sh\ncase "$*" in *--version*) ;; *) sleep 4 ;; esac\nexec {source} "$@"\n')
             target.chmod(0o755)
         elif not target.exists():
             target.symlink_to(source)
@@ -43,7 +43,7 @@ def _slow_assets(directory: Path) -> Path:
 def test_a_slower_api_server_is_seen_and_nothing_is_left(
     project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """B takes two seconds longer to start: exit code 1 names the series, and no cluster or worktree stays."""
+    """B takes four seconds longer to start: exit code 1 names the series, and no cluster or worktree stays."""
     if not for_command({}, tmp_path).assets:
         pytest.skip("KINA_ASSETS does not name the binaries")
     slow = _slow_assets(tmp_path / "slow")

@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 
 def test_all_components_are_measured(real_cluster: Cluster) -> None:
     """The supervisor and its five components: memory of a plausible size, and PSS does not exceed RSS."""
-    found = processes(real_cluster)
+    found = processes(real_cluster.directory)
     assert found.processes >= 6
     assert found.pss is not None
     assert 100 * MIB < found.pss <= found.rss < 3000 * MIB
@@ -52,4 +52,4 @@ def test_a_cluster_without_local_processes_has_none(
     """No supervisor, no figures: a directory that only describes a cluster."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "cluster.json").write_bytes((real_cluster.directory / "cluster.json").read_bytes())
-    assert processes(Cluster.open(elsewhere)).processes == 0
+    assert processes(elsewhere).processes == 0

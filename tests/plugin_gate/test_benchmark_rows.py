@@ -35,16 +35,22 @@ def test_benchmark_json_has_the_rows_of_our_own_file(project: Project, arguments
 
 @KINDS
 def test_saving_comparing_and_failing_work(project: Project, arguments: tuple[str, ...]) -> None:
-    """A run that is saved is what a slower run fails against."""
+    """A run that is saved is what a slower run fails against; what our gate says is not lost by that."""
     project.order(create=0.01)
     assert project.run("--benchmark-save=first", "--kina-ttl=0", *arguments).ret == 0
     project.order(create=0.3)
     slower = project.run(
-        "--benchmark-compare=*first", "--benchmark-compare-fail=median:200%", "--kina-ttl=0", *arguments
+        "--benchmark-compare=*first",
+        "--benchmark-compare-fail=median:200%",
+        "--kina-ttl=0",
+        "--kina-gate=fail",
+        "--kina-gate-budget=0",
+        *arguments,
     )
     assert slower.ret == pytest.ExitCode.TESTS_FAILED
     assert "kina.create" in slower.stderr.str() + slower.stdout.str()
     assert "Performance has regressed" in slower.stderr.str() + slower.stdout.str()
+    slower.stdout.fnmatch_lines(["*= kina gate =*", "gate*series*"])
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,13 @@ def test_files_are_written_where_they_were_asked_for(project: Project, arguments
 
 
 def test_a_report_that_cannot_be_written_is_said_and_fails_nothing(project: Project) -> None:
-    """Pictures are not worth a red run."""
-    result = project.run(*FAIL, "--kina-html=missing/r.html")
+    """Pictures are not worth a red run, and each that can be written is, whatever became of the one before."""
+    result = project.run(*FAIL, "--kina-html=r.html", "--kina-prometheus=missing/k.prom")
     assert result.ret == 0
-    result.stdout.fnmatch_lines(["kina: a report could not be written: *missing*"])
+    result.stdout.fnmatch_lines(
+        ["kina: a report could not be written: */missing/k.prom: No such file or directory", "kina report: */r.html"]
+    )
+    assert (project.path / "r.html").exists()
 
 
 def test_github_gets_annotations_and_a_summary(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,10 @@ def test_a_store_that_cannot_be_written_fails_what_relies_on_it(project: Project
     (project.path / ".kina-bench").write_text("in the way")
     result = project.run(*FAIL)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["the history in *.kina-bench* cannot be written: *"])
+    result.stdout.fnmatch_lines(
+        ["not stored: the history in *.kina-bench* cannot be written: *", "gate FAILED: the run could not be stored; *"]
+    )
+    assert "stored and accepted" not in result.stdout.str()
 
 
 def test_an_error_of_the_gate_fails_only_where_it_is_relied_upon(project: Project) -> None:

@@ -11,8 +11,9 @@ import jsonschema
 import pytest
 
 from pytest_kina.cli import main
-from pytest_kina.gate import load
+from pytest_kina.gate import Rules, judge, load, measured
 from tests.support.gate_runs import MACHINE, around, document, name, write
+from tests.support.outcomes import lives, outcome
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
 
@@ -184,6 +185,71 @@ def test_report_shows_figures_and_what_the_gate_said(project: Path, capsys: pyte
     assert main(["report", many, "--json"]) == 0
     assert _printed(capsys)["runs"][0]["series"][name("create")]["rounds"] == 21
     assert main(["report", "none.json"]) == 2
+
+
+def test_report_shows_what_the_gate_said_when_the_run_ended(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of --kina-bench-json has the verdicts of its run; they are shown, not made anew."""
+    verdict = judge(
+        measured(document({"create": around(9.0)}), place="x"), load(project / ".kina-bench", MACHINE), Rules()
+    )
+    said = {"verdicts": [one.to_json() for one in verdict.verdicts], "notes": ["measured 3 of 4 further clusters"]}
+    path = str(write(project / "run.json", document({"create": around(9.0)}, **said)))
+    capsys.readouterr()
+    assert main(["report", path]) == 0
+    text = capsys.readouterr().out
+    assert "REGRESSED" in text
+    assert "note: measured 3 of 4 further clusters" in text
+    assert main(["report", path, "--json"]) == 0
+    assert _printed(capsys)["runs"][0]["gate"]["verdicts"][0]["name"] == "REGRESSED"
+
+
+def test_report_writes_a_page_of_a_run_that_ended_earlier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From a run's own file: everything that --kina-html shows, with the trend of the store."""
+    made = outcome(tmp_path, lives(5, 3.0), runs=6)
+    kina = {**made.document["kina"], "events": [one.to_json() for one in made.timings.events]}
+    kina |= {
+        "metrics": [one.to_json() for one in made.metrics],
+        "verdicts": [one.to_json() for one in made.judgement.verdicts],
+    }
+    path = write(tmp_path / "run.json", {**made.document, "kina": kina})
+    page = tmp_path / "page.html"
+    assert main(["report", str(path), "--html", str(page), "--store", str(tmp_path / "store")]) == 0
+    assert capsys.readouterr().out == f"kina report: {page}\n"
+    text = page.read_text()
+    for part in ("gate FAILED", "What happened when", "Samples of this run", "Trend over accepted runs", "420 MiB"):
+        assert part in text
+    assert text.split("<h3>create")[1].split("<h3>")[0].count('class="run"') == 6
+
+
+def test_report_writes_a_page_of_a_stored_run_as_it_was_judged(project: Path) -> None:
+    """Without events, and with the runs before it only; a run without verdicts is judged for its page."""
+    stored = sorted((project / ".kina-bench" / MACHINE).iterdir())
+    assert main(["report", str(stored[6]), "--html", "page.html"]) == 0
+    text = (project / "page.html").read_text()
+    assert "What happened when" not in text
+    assert text.count('class="run"') == 6
+    assert main(["report", _file(project, "slow.json", *around(2.2)), "--html", "page.html"]) == 0
+    text = (project / "page.html").read_text()
+    assert "gate FAILED" in text
+    assert text.count('class="run"') == 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["a.json", "b.json", "--html", "page.html"], "--html with 2 files"),
+        (["a.json", "--html", "missing/page.html"], "missing/page.html cannot be written: No such file"),
+    ],
+)
+def test_report_says_what_a_page_cannot_be_made_of(
+    project: Path, arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One page per run, in a place that can be written: otherwise exit code 2 and a sentence."""
+    for file in ("a.json", "b.json"):
+        _file(project, file, *around(1.0))
+    assert main(["report", *arguments]) == 2
+    assert what in capsys.readouterr().err
+    assert not (project / "page.html").exists()
 
 
 @pytest.mark.parametrize(

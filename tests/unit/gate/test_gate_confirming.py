@@ -19,7 +19,7 @@ from pytest_kina.gate import (
     judge,
     lines,
 )
-from tests.support.gate_runs import STEADY, around, history, measurements, name, series, steady
+from tests.support.gate_runs import MACHINE, STEADY, around, history, measurements, name, series, steady
 
 RULES = Rules()
 
@@ -129,7 +129,15 @@ def test_the_text_of_a_good_run_is_short() -> None:
 def test_the_text_of_an_incomplete_run_does_not_say_passed() -> None:
     """What was not judged has not passed."""
     judgement = judge(measurements(series(), incomplete=("broken",)), steady(), RULES)
-    assert lines(judgement, "fail")[-1] == "gate: nothing could be judged"
+    text = lines(judgement, "fail")
+    assert text[-1] == "gate: nothing could be judged"
+    assert sum("broken" in line for line in text) == 1
+
+
+def test_a_reason_that_several_series_share_is_said_once() -> None:
+    """A first run has one sentence about all its series, not one for each."""
+    found = judge(measurements(series("create"), series("delete")), History(machine=MACHINE), RULES)
+    assert lines(found, "fail")[3:-1] == [f"NEW: {name('create')}, {name('delete')}: no earlier run has this series"]
 
 
 def test_verdicts_survive_json() -> None:

@@ -21,6 +21,7 @@ from pytest_kina.gate import (
     read_document,
 )
 from pytest_kina.report.benchmark_json import document as report_document
+from pytest_kina.report.benchmark_json import write_benchmarks
 from pytest_kina.report.machine_key import local_key, machine_key
 from pytest_kina.report.summary import RunTimings
 from pytest_kina.timing import Phase, TimingEvent
@@ -219,8 +220,26 @@ def test_the_document_of_a_run_follows_its_schema(tmp_path: Path) -> None:
 
     schema = json.loads((Path(__file__).parents[3] / "docs/schemas/benchmark-json.schema.json").read_text())
     event = TimingEvent(id="1", run="r", phase=Phase.CREATE, seconds=1.5, provider="embedded", cluster="c")
-    written = report_document(RunTimings(run="r", events=[event]), tmp_path)
-    jsonschema.validate(json.loads(json.dumps(written)), schema)
+    write_benchmarks(tmp_path / "run.json", RunTimings(run="r", events=[event]), tmp_path)
+    written = json.loads((tmp_path / "run.json").read_text())
+    jsonschema.validate(written, schema)
     del written["kina"]["machine_key"]
     with pytest.raises(jsonschema.ValidationError, match="machine_key"):
-        jsonschema.validate(json.loads(json.dumps(written)), schema)
+        jsonschema.validate(written, schema)
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "expected"),
+    [
+        ([], ""),
+        (["docker 29.1.0"], "docker 29"),
+        (["docker 29.1.0", "docker 29.3.2-rc1"], "docker 29"),
+        (["kina 0.1.2, container 1.0.3"], "kina 0.1, container 1"),
+        (["k3s v1.36.1+k3s1"], "k3s 1"),
+    ],
+)
+def test_the_runtime_counts_with_its_major_version(runtimes: list[str], expected: str) -> None:
+    """A patch of the container runtime leaves runs comparable, another major version does not."""
+    content = document({"create": [1.0]})
+    content["benchmarks"][0]["extra_info"]["runtimes"] = runtimes
+    assert measured(content, place="x").series[0].runtime == expected

@@ -44,6 +44,27 @@ def test_doublings_are_seen(everything: bool) -> None:
     assert _at_most(REPETITIONS - counts["same series"], 0.05)
 
 
+def test_a_slower_phase_is_seldom_taken_for_a_slow_machine() -> None:
+    """With the four phases of one kind of cluster at most 2 % of +50 % are excused, though chance lifts the others."""
+    counts = simulate(Setting(USUAL, 5, 10, 1.5, series=4), REPETITIONS, seed=13)
+    assert _at_most(counts["excused"], 0.02)
+
+
+def test_a_slow_machine_is_excused_more_often_than_not() -> None:
+    """+30 % of everything fails in less than half of the runs in which it would without the excuse."""
+    slow, one = (
+        simulate(Setting(USUAL, 5, 10, 1.3, together=True, everything=everything, series=7), REPETITIONS, seed=14)
+        for everything in (True, False)
+    )
+    assert slow["single any"] < one["single series"] * 2 / 3
+
+
+def test_runs_of_single_samples_cost_no_power() -> None:
+    """A history with a single-sample run before every other one sees doublings as if it did not have them."""
+    counts = simulate(Setting(USUAL, 5, 10, 2.0, short=True), REPETITIONS, seed=15)
+    assert _at_most(REPETITIONS - counts["single series"], 0.04)
+
+
 def test_a_simulation_can_be_repeated() -> None:
     """Equal seeds give equal figures, other seeds others."""
     setting = Setting(USUAL, 3, 5, 1.5)

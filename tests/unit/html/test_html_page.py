@@ -96,6 +96,16 @@ def test_it_shows_what_clusters_and_processes_took_up(tmp_path: Path) -> None:
         assert part in shown
 
 
+def test_what_scrolls_can_be_reached_and_pictures_have_names(tmp_path: Path) -> None:
+    """By keyboard and screen reader: scrolling parts take the focus, drawings are named, headings say what they head."""
+    text = page(outcome(tmp_path, lives(5), runs=6))
+    assert text.count('class="plot"') == text.count('class="plot" tabindex="0"') > 5
+    drawings = re.findall(r'<svg viewBox="0 0 \d{3,}[^>]*>', text)
+    assert all('role="img"' in one and re.search(r'aria-label="[^"]+"', one) for one in drawings)
+    assert text.count("<th") - text.count("<thead") == text.count('<th scope="col"')
+    assert '<html lang="en">' in text
+
+
 def test_names_from_a_run_are_text(tmp_path: Path) -> None:
     """A test called like markup is shown, not obeyed."""
     nasty = "<script>alert('1')</script>\"&"

@@ -29,6 +29,13 @@ def test_allowed_slow_requests_are_the_binomial_quantile(n: int) -> None:
     assert slow_allowed(n) == expected
 
 
+@pytest.mark.parametrize("n", [14_000, 16_000, 200_000])
+def test_long_runs_are_judged_as_well(n: int) -> None:
+    """However many requests there were: then the quantile is that of a normal distribution, but for a request or two."""
+    expected = 0.05 * n + 1.6449 * math.sqrt(n * 0.05 * 0.95)
+    assert slow_allowed(n) == pytest.approx(expected, abs=2)
+
+
 def test_at_the_limit_one_run_of_twenty_is_accused_at_most() -> None:
     """False alarms of the rule itself, in simulated runs of which exactly 5 % of requests are slow."""
     chance = random.Random(7)

@@ -10,10 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_kina.cluster import latency
-from pytest_kina.metrics import samples
+from pytest_kina.marks import ClusterRequest
+from pytest_kina.metrics import memory, samples
+from pytest_kina.metrics import usage as measuring
+from pytest_kina.metrics.probing import count_objects, probe_latency
 from pytest_kina.metrics.samples import Metric
-from pytest_kina.metrics.usage import disk_bytes, family, resident, usage
+from pytest_kina.metrics.usage import Usage, disk_bytes, family, resident, usage
+from pytest_kina.run import Run
+from pytest_kina.settings import Project, resolve
+from pytest_kina.spec import ClusterSpec
 
 _PARENT = """
 import subprocess, sys
@@ -48,6 +53,47 @@ def test_resident_memory_of_this_process_agrees_with_what_is_read_for_any() -> N
     assert resident() == pytest.approx(usage([os.getpid()]).rss, rel=0.2)
 
 
+def test_where_there_is_no_proc_psutil_measures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a Mac: memory and processor time of each process that is named, and no shares or descendants of it."""
+    here = usage([os.getpid()])
+    monkeypatch.setattr(measuring, "_PROC", tmp_path)
+    there = usage([os.getpid()])
+    assert (there.processes, there.pss) == (1, None)
+    assert there.rss == pytest.approx(here.rss, rel=0.2)
+    assert there.cpu_seconds >= here.cpu_seconds - 0.02
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    assert usage([ended.pid]) == Usage(pss=0)
+    assert (family(os.getpid()), resident()) == ([os.getpid()], 0)
+    monkeypatch.setitem(sys.modules, "psutil", None)
+    assert usage([os.getpid()]).processes == 0
+
+
+def test_what_does_not_tell_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that ends while it is looked at has no share of memory and no children."""
+    (tmp_path / "7" / "task" / "8").mkdir(parents=True)
+    (tmp_path / "7" / "stat").write_text(f"7 (it) {' 0' * 20}")
+    (tmp_path / "7" / "smaps_rollup").write_text("Rss: 4 kB\n")
+    monkeypatch.setattr(measuring, "_PROC", tmp_path)
+    assert usage([7]) == Usage(processes=1)
+    assert family(7) == [7]
+
+
+def test_a_cluster_that_does_not_answer_is_not_probed(tmp_path: Path) -> None:
+    """Its times and objects are missing from the metrics; the test that leased it has its result."""
+    flags: dict[str, str | None] = {"home": str(tmp_path / "home"), "provider": "pytest_kina.testing:FakeProvider"}
+    run = Run(resolve(flags=flags, environ={}, project=Project()), worker="main")
+    cluster = run.lease(ClusterRequest(clusters=(("", ClusterSpec()),)), note="me").main
+    assert probe_latency(cluster, 3) == ()
+    assert count_objects(cluster) == {}
+    run.close()
+
+
+def test_a_run_that_is_removed_right_now_is_the_oldest(tmp_path: Path) -> None:
+    """Looking for what a cluster took does not fail when another process tidies."""
+    assert memory._changed(tmp_path) > memory._changed(tmp_path / "gone") == 0.0
+
+
 def test_disk_counts_what_is_allocated_and_follows_no_links(tmp_path: Path) -> None:
     """Files in subdirectories count; a link to a large file elsewhere does not."""
     inside = tmp_path / "a" / "b"
@@ -72,13 +118,3 @@ def test_measurements_survive_their_way_through_files(tmp_path: Path) -> None:
     (tmp_path / "metrics" / "gw2.jsonl").write_text(f'{{"schema": 1}}\nnull\n{newer}\n{{"schema"')
     assert samples.read(tmp_path) == written
     assert samples.read(tmp_path / "elsewhere") == []
-
-
-def test_latencies_are_of_answered_requests_and_taken_once() -> None:
-    """A request that failed has no latency."""
-    with latency.noted("one"):
-        pass
-    with pytest.raises(ZeroDivisionError), latency.noted("one"):
-        raise ZeroDivisionError
-    assert len(latency.take("one")) == 1
-    assert latency.take("one") == ()

@@ -41,7 +41,7 @@ def _aged(home: Path, run: str, seconds: float) -> Path:
 def test_the_spools_of_all_processes_are_read(home: Path) -> None:
     """Workers' spools and that of the idle helper hold the events of one run."""
     recorded = [_record(home, "a", worker) for worker in ("gw0", "gw1", "idle-3")]
-    assert runs.spooled(home / "a") == recorded
+    assert list(runs.spooled(home / "a")) == recorded
 
 
 def test_a_torn_last_line_hides_only_itself(home: Path) -> None:
@@ -49,12 +49,12 @@ def test_a_torn_last_line_hides_only_itself(home: Path) -> None:
     recorded = _record(home, "a", "gw0")
     with (home / "a" / "gw0.jsonl").open("a") as stream:
         stream.write('{"schema": 1, "id": "x", "ph')
-    assert runs.spooled(home / "a") == [recorded]
+    assert list(runs.spooled(home / "a")) == [recorded]
 
 
 def test_a_run_without_a_directory_has_no_events(home: Path) -> None:
     """Nothing recorded is nothing read, whether for this run or for earlier ones."""
-    assert runs.spooled(home / "none") == []
+    assert list(runs.spooled(home / "none")) == []
     assert runs.late(home / "none" / "deeper") == []
 
 
