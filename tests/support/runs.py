@@ -43,15 +43,26 @@ class Home:
     assets: str
     environment: Mapping[str, str] = field(default_factory=dict)
 
-    def start(self, *arguments: str, ci: bool = False, **environment: str) -> subprocess.Popen[str]:
-        """Start pytest in the project; ``ci`` sets ``CI``, which deletes clusters at the end."""
+    def start(
+        self,
+        *arguments: str,
+        ci: bool = False,
+        group: bool = False,
+        through: Sequence[str] = (),
+        **environment: str,
+    ) -> subprocess.Popen[str]:
+        """Start pytest in the project; ``ci`` sets ``CI``, which deletes clusters at the end.
+
+        ``group``: in a process group of its own, so that a signal may reach all of it and nobody else.
+        ``through`` is a command that runs the command after it.
+        """
         env = {name: value for name, value in os.environ.items() if not name.startswith(("KINA_", "PYTEST_", "COV_"))}
         env |= {"KINA_HOME": str(self.root), "KINA_ASSETS": self.assets, **self.environment, **environment}
         env.pop("CI", None)
         if ci:
             env["CI"] = "true"
             env.setdefault("KINA_GATE_BUDGET", "0")  # the gate's further clusters are tested elsewhere
-        argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]
+        argv = [*through, sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *arguments]
         return subprocess.Popen(
             argv,
             cwd=self.project,
@@ -60,6 +71,7 @@ class Home:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            process_group=0 if group else None,
         )
 
     def run(self, *arguments: str, ci: bool = False, timeout: float = 300, **environment: str) -> Finished:
@@ -115,7 +127,10 @@ def finish(process: subprocess.Popen[str], timeout: float = 300) -> Finished:
         output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.kill()
-        output, _ = process.communicate()
+        try:
+            output, _ = process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:  # something that it started has kept the pipe
+            output = "(its output cannot be had)"
         raise AssertionError(f"the run did not end within {timeout} s:\n{output}") from None
     return Finished(returncode=process.returncode, output=ANSI.sub("", output))
 
