@@ -26,10 +26,12 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_kina.gate import History, Judgement, Measurements, Rules, SeriesSamples, StoredRun, confirm, judge
+from pytest_kina.gate import History, Judgement, Measurements, Name, Rules, SeriesSamples, StoredRun, confirm, judge
 
 SERIES = 8
 SHIFTS = (1.0, 1.1, 1.2, 1.5, 2.0)
+SLOWED = (1.2, 1.3, 1.4, 1.5, 2.0)
+MOVED = tuple(itertools.product((4, 7), (False, True), (False, True)))
 INTERMITTENT = ((0.0, 1.0), (0.2, 3.0), (0.5, 2.5), (0.3, 2.0))
 PHASES = ("create", "startup", "kubectl_ready", "delete", "reset", "install", "image_load", "ready")
 
@@ -53,7 +55,11 @@ NOISES = (
 
 @dataclass(frozen=True)
 class Setting:
-    """One cell of the table; ``slower`` is the factor on the first series of the new run, ``typical`` in seconds."""
+    """One cell of the table; ``slower`` is the factor on the first series of the new run, ``typical`` in seconds.
+
+    ``together``: all series of a run share its factor; ``everything``: all are slower; ``short``: before every run of
+    the history there is one with a single sample of each series.
+    """
 
     noise: Noise
     n: int
@@ -64,6 +70,8 @@ class Setting:
     typical: float = 20.0
     provider: str = "kind"
     often: float = 1.0
+    series: int = SERIES
+    short: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,9 +107,20 @@ def _settings() -> list[Setting]:
         *(Setting(noise, n, runs, slower) for noise, n, runs, slower in grid),
         *(Setting(noise, n, runs, slower, together=True) for noise, n, runs, slower in shared),
         *(Setting(noise, 5, 10, 2.0, together=True, everything=True) for noise in NOISES),
+        *(_moved(*case, slower) for case in MOVED for slower in SLOWED),
+        *(
+            Setting(noise, 5, runs, slower, short=True)
+            for noise in NOISES
+            for runs in (5, 10)
+            for slower in (1.0, 1.5, 2.0)
+        ),
         *(_now_and_then(n, often, slower) for n in (5, 10, 20) for often, slower in INTERMITTENT),
         *(Setting(NOISES[0], 5, 10, slower, typical=0.15, provider="embedded") for slower in SHIFTS),
     ]
+
+
+def _moved(series: int, together: bool, everything: bool, slower: float) -> Setting:
+    return Setting(NOISES[0], 5, 10, slower, together=together, everything=everything, series=series)
 
 
 def _now_and_then(n: int, often: float, slower: float) -> Setting:
@@ -133,8 +152,8 @@ def _repetition(setting: Setting, chance: random.Random) -> Iterator[str]:
         yield "tail"
     if tail or first.verdicts[0].fails:
         yield "either"
-    if first.slow:
-        yield "slow"
+    if first.verdicts[0].name is Name.REGRESSED and not first.verdicts[0].fails:
+        yield "excused"
 
 
 def _again(
@@ -152,15 +171,17 @@ def _rules(setting: Setting) -> Rules:
 
 
 def _history(setting: Setting, chance: random.Random) -> History:
-    runs = (_run(setting, chance, _factors(setting, chance), 1.0) for _ in range(setting.runs))
+    sizes = (1, setting.n) if setting.short else (setting.n,)
+    each = (replace(setting, n=n) for _ in range(setting.runs) for n in sizes)
+    runs = (_run(one, chance, _factors(one, chance), 1.0) for one in each)
     stored = [StoredRun.of(run, number=at, path=Path(str(at)), accepted=True) for at, run in enumerate(runs, start=1)]
     return History(machine="simulated", runs=tuple(stored))
 
 
 def _factors(setting: Setting, chance: random.Random) -> list[float]:
     if setting.together:
-        return [_log_normal(setting.noise.between, chance)] * SERIES
-    return [_log_normal(setting.noise.between, chance) for _ in range(SERIES)]
+        return [_log_normal(setting.noise.between, chance)] * setting.series
+    return [_log_normal(setting.noise.between, chance) for _ in range(setting.series)]
 
 
 def _run(setting: Setting, chance: random.Random, factors: Sequence[float], slower: float) -> Measurements:
@@ -171,7 +192,7 @@ def _run(setting: Setting, chance: random.Random, factors: Sequence[float], slow
             provider=setting.provider,
             seconds=tuple(_sample(setting, chance, factors[at], slower if _hit(setting, at) else 1.0)),
         )
-        for at, phase in enumerate(PHASES)
+        for at, phase in enumerate(PHASES[: setting.series])
     ]
     return Measurements(machine="simulated", run=str(chance.random()), series=tuple(series))
 
@@ -220,6 +241,25 @@ def _tables(counted: dict[Setting, Counter[str]], repetitions: int, seed: int) -
         kinds = ((1.0, False), (2.0, False), (2.0, True))
         shared = [counted[Setting(noise, 5, 10, slower, together=True, everything=all_)] for slower, all_ in kinds]
         yield _row((noise.name,), [_share(one["same any"], repetitions) for one in shared])
+    yield ""
+    yield "Slow phase or slow machine (single shot, 10 % + 10 %, n = 5, K = 10). One series is slower: percent of runs"
+    yield "in which it fails / is excused. Everything is slower: percent of runs in which any series fails."
+    yield ""
+    yield f"| phases | factor of a run | slower | {' | '.join(f'+{100 * slower - 100:.0f} %' for slower in SLOWED)} |"
+    yield f"|---|---|---|{'---|' * len(SLOWED)}"
+    for series, together, everything in MOVED:
+        found = [counted[_moved(series, together, everything, slower)] for slower in SLOWED]
+        ways = ("single any",) if everything else ("single series", "excused")
+        labels = (series, "shared" if together else "per series", "everything" if everything else "one series")
+        yield _row(labels, [" / ".join(_share(one[way], repetitions) for way in ways) for one in found])
+    yield ""
+    yield "Every other run of the history has one sample (n = 5; K of the rest); the series fails at +0 / +50 / +100 %:"
+    yield ""
+    yield "| noise (within + between) | K | single shot | confirmed, same job |"
+    yield "|---|---|---|---|"
+    for noise, runs in itertools.product(NOISES, (5, 10)):
+        cells = [counted[Setting(noise, 5, runs, slower, short=True)] for slower in (1.0, 1.5, 2.0)]
+        yield _row((noise.name, runs), _ways(cells, "series", repetitions)[:2])
     yield ""
     yield "Some starts of one series are slower (10 % + 10 %, K = 10); median rule / tail warning / either:"
     yield ""

@@ -10,7 +10,6 @@ counts shared pages once, so it exists on Linux only.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -21,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.recording import machine_line, markdown_table, publish, spread
+from benchmarks.recording import machine_line, markdown_table, publish, repeated, spread
 from pytest_kina.pool.actor import describe
 from pytest_kina.process import run_command
 from pytest_kina.report.runs import spooled
@@ -39,10 +38,7 @@ Seconds = dict[str, dict[str, list[float]]]
 
 def main() -> int:
     """Measure, print, record."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--repetitions", type=int, default=10, metavar="N", help="per profile (default: 10)")
-    options.add_argument("--record", action="store_true", help="append the result to RESULTS.md")
-    chosen = options.parse_args()
+    chosen = repeated(__doc__, "per profile", default=10)
     with tempfile.TemporaryDirectory(prefix="kina-lifecycle-") as directory:
         home = Path(directory) / "home"
         try:

@@ -10,7 +10,6 @@ The difference is taken pair by pair.
 
 from __future__ import annotations
 
-import argparse
 import os
 import resource
 import sys
@@ -20,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.recording import machine_line, markdown_table, publish, spread
+from benchmarks.recording import machine_line, markdown_table, publish, repeated, spread
 from pytest_kina.process import run_command
 
 GOAL_MS = 15.0
@@ -40,10 +39,7 @@ Pair = dict[str, Cost]
 
 def main() -> int:
     """Measure, print, record; 1 when the goal is missed."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--repetitions", type=int, default=30, metavar="N", help="pairs to measure (default: 30)")
-    options.add_argument("--record", action="store_true", help="append the result to RESULTS.md")
-    chosen = options.parse_args()
+    chosen = repeated(__doc__, "pairs to measure", default=30)
     with tempfile.TemporaryDirectory() as directory:
         pairs = measure(Path(directory), chosen.repetitions)
     rows = [row for kind in ("wall", "cpu") for row in rows_of(kind, pairs)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -14,6 +15,14 @@ from pytest_kina.report.stats import quartiles
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
+
+
+def repeated(document: str, what: str, *, default: int) -> argparse.Namespace:
+    """What the command line of a benchmark says: ``repetitions`` of ``what``, and whether to ``record`` the result."""
+    options = argparse.ArgumentParser(description=document.splitlines()[0])
+    options.add_argument("--repetitions", type=int, default=default, metavar="N", help=f"{what} (default: {default})")
+    options.add_argument("--record", action="store_true", help="append the result to RESULTS.md")
+    return options.parse_args()
 
 
 def machine_line(**versions: str) -> str:

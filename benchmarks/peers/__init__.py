@@ -1,0 +1,1 @@
+"""The real peers, measured beside the plugin on the same binaries."""
