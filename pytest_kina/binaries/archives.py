@@ -76,7 +76,7 @@ def unpack(archive: Path, wanted: Mapping[str, Path]) -> None:
 
 
 def bundle(entries: Sequence[Entry], output: Path) -> None:
-    """Write one tar with complete entries (compressed when it is called ``.gz`` or ``.tgz``). Raises OSError.
+    """Write one tar with complete entries (compressed when it is called ``.gz`` or ``.tgz``). Raises BinaryError.
 
     Links are left out: the importing side makes them anew from ``COMPLETE``.
     """
@@ -87,6 +87,11 @@ def bundle(entries: Sequence[Entry], output: Path) -> None:
                 for name in (Entry.FILE, *entry.files):
                     tar.add(entry.directory / name, f"{entry.name}/{name}", filter=_anonymous)
         temporary.replace(output)
+    except OSError as error:
+        raise BinaryError(
+            f"{output} cannot be written: {error.strerror}",
+            next_step="name a file in an existing directory that has room and that you may write to",
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -173,7 +178,10 @@ def _opened(archive: Path) -> Iterator[_Archive]:
             with tarfile.open(archive) as tar:
                 yield _Tar(tar, {info.name: info.size for info in tar if _harmless_tar(info)})
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BinaryError(f"{archive} is not a readable archive: {error}") from error
+        why = str(error).partition(":\n")[0]  # what each method of decompression makes of it says nothing more
+        raise BinaryError(
+            f"{archive} is not a readable archive: {why}", next_step="get it again: it is damaged or cut short"
+        ) from error
 
 
 def _harmless_tar(member: tarfile.TarInfo) -> bool:

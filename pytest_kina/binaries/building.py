@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pytest_kina import crashpoints
 from pytest_kina.binaries import toolchain
 from pytest_kina.binaries.releases import SERVERS, Version
 from pytest_kina.binaries.store import Store
@@ -97,8 +98,9 @@ def build(family: str, version: Version, *, target: Path, store: Store, progress
         source = builder.run(target)
     except CommandError as error:
         raise BinaryError(f"building {family} {version} failed: {error.message}{_tail(builder.log)}") from error
-    for alias, name in builder.recipe.aliases.items():
-        (target / alias).symlink_to(name)
+    with crashpoints.around("build.aliases"):
+        for alias, name in builder.recipe.aliases.items():
+            (target / alias).symlink_to(name)
     shutil.rmtree(work, ignore_errors=True)
     return source
 
@@ -136,7 +138,7 @@ class _Builder:
         self.progress = progress
         self.log = work / "build.log"
         self.log.write_bytes(b"")
-        self.env = _environment(store)
+        self.env = _environment(store) | {"GOTMPDIR": str(_emptied(work / "tmp"))}
         self.go = toolchain.find(self.recipe.go, store, progress)
 
     def run(self, target: Path) -> str:
@@ -145,14 +147,16 @@ class _Builder:
         needed = Version.parse(_full(module["go"]["Go"]))
         if needed > self.go.version:
             self.go = toolchain.find(needed, self.store, self.progress)
-        self._write_module(module["go"])
+        with crashpoints.around("build.module"):
+            self._write_module(module["go"])
         self.progress(f"resolving the modules of {self.label}")
         packages = list(self.recipe.packages.values())
         total = len(self._go("list", "-mod=mod", "-deps", *packages, timeout=_BUILD_TIMEOUT).split())
         stamps = _stamps(self.version, module["time"])
         for name, package in self.recipe.packages.items():
             self.log.write_bytes(b"")
-            with _ticking(self.log, f"compiling {self.label} ({name})", total, self.progress):
+            ticking = _ticking(self.log, f"compiling {self.label} ({name})", total, self.progress)
+            with ticking, crashpoints.around("build.compile"):
                 self._compile(package, target / name, stamps)
         return f"built with {self.go.source} go{self.go.version.number}"
 
@@ -221,6 +225,13 @@ def _stamps(version: Version, released: str) -> dict[str, str]:
 
 def _full(go_directive: str) -> str:
     return go_directive if go_directive.count(".") == 2 else f"{go_directive}.0"
+
+
+def _emptied(directory: Path) -> Path:
+    """A place for what Go leaves when it is killed, which is hundreds of megabytes; it goes with the next build."""
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(mode=0o700)
+    return directory
 
 
 def _environment(store: Store) -> dict[str, str]:

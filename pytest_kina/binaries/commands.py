@@ -134,7 +134,8 @@ def _import(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str
 
 def _prune(arguments: argparse.Namespace, settings: Settings) -> tuple[Any, str]:
     store = Store(settings.root, platforms.current())
-    doomed = [path for path in store.directories() if arguments.all or not _keep(store, path)]
+    ours = [path for path in store.directories() if not store.is_newer(path)]
+    doomed = [path for path in ours if arguments.all or not _keep(store, path)]
     doomed += store.toolchains() if arguments.all else []
     if not arguments.dry_run:
         for path in doomed:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from pytest_kina import crashpoints
 from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.releases import FAMILIES, Version
 from pytest_kina.errors import BinaryError
@@ -113,7 +114,8 @@ class Downloader:
             raise BinaryError(f"{base}/SHA256SUMS does not list {name}")
         archive = target / name
         self._stream(f"{base}/{name}", archive, "sha256", match[1])
-        archives.unpack(archive, {component: target / component for component in FAMILIES["etcd"]})
+        with crashpoints.around("unpack"):
+            archives.unpack(archive, {component: target / component for component in FAMILIES["etcd"]})
         archive.unlink()
         return f"{base}/{name}"
 
@@ -147,6 +149,14 @@ class Downloader:
             return b"".join(self._chunks(url, response, _TEXT_LIMIT)).decode(errors="replace").strip()
 
     def _stream(self, url: str, path: Path, algorithm: str, digest: str) -> None:
+        with crashpoints.around("download"):
+            found = self._save(url, path, algorithm)
+        if found != digest:
+            path.unlink()
+            raise BinaryError(f"{url}: {algorithm} is {found}, expected {digest}")
+
+    def _save(self, url: str, path: Path, algorithm: str) -> str:
+        """Write the body to ``path`` while it arrives; returns its digest."""
         hasher, received, reported = hashlib.new(algorithm), 0, 0
         with self._open(url) as response, path.open("wb") as stream:
             total = int(response.headers.get("Content-Length") or 0)
@@ -158,9 +168,7 @@ class Downloader:
                 if received - reported >= _REPORT_EVERY:
                     reported = received
                     self._progress(f"downloading {url} (MiB)", received >> 20, total >> 20)
-        if hasher.hexdigest() != digest:
-            path.unlink()
-            raise BinaryError(f"{url}: {algorithm} is {hasher.hexdigest()}, expected {digest}")
+        return hasher.hexdigest()
 
     def _chunks(self, url: str, response: HTTPResponse, limit: int | None = None) -> Iterator[bytes]:
         """The body as it arrives; an end before ``Content-Length``, and a trickle, are errors."""

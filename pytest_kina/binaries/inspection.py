@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pytest_kina.binaries.platforms import Platform, refusal
 from pytest_kina.binaries.releases import FAMILIES, Version
@@ -79,6 +82,13 @@ class Inspector:
         if (known := peek_json(memory, _SCHEMA)) and known.get("identity") == identity:
             return Inspection(Version.parse(known["version"]), known["sha256"])
         seen = Inspection(printed_version(component, path), sha256(real))
-        private_directory(self._directory)
-        write_json(memory, _SCHEMA, {"identity": identity, "version": str(seen.version), "sha256": seen.digest})
+        self._remember(memory, {"identity": identity, "version": str(seen.version), "sha256": seen.digest})
         return seen
+
+    def _remember(self, memory: Path, answer: Mapping[str, Any]) -> None:
+        # It only saves time: a full disk, or another process that tidies up after us, costs the next one a question.
+        with suppress(OSError):
+            private_directory(self._directory)
+            for left in self._directory.glob(f".{memory.name}.*.tmp"):
+                left.unlink(missing_ok=True)
+            write_json(memory, _SCHEMA, answer)

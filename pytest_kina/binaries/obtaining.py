@@ -85,7 +85,7 @@ class _Search:
         except OSError as error:  # the store's own directories: full, read-only, in the way
             reasons.append((f"store {self.store.directory}", str(error)))
         raise BinaryError(
-            f"{wanted.label} for {self.store.platform} could not be obtained:\n{_listed(reasons)}",
+            f"{wanted.headline}{wanted.label} for {self.store.platform} could not be obtained:\n{_listed(reasons)}",
             next_step="name a directory that has these binaries in KINA_ASSETS, or make one of the sources work",
             reasons=tuple(reasons),
         )
@@ -158,8 +158,8 @@ class _Search:
         there = {family: _joined(self.store.versions(family)) for family in FAMILIES}
         listed = "; ".join(f"{family}: {versions}" for family, versions in there.items())
         return BinaryError(
-            f"{wanted.label} for {self.store.platform} is not on this machine, and offline mode is on:\n"
-            f"{_listed(reasons)}\nThe store has {listed}.",
+            f"{wanted.headline}{wanted.label} for {self.store.platform} is not on this machine, "
+            f"and offline mode is on:\n{_listed(reasons)}\nThe store has {listed}.",
             next_step="choose a version that is there, or run `pytest-kina binaries get` (or `import`) once",
             reasons=tuple(reasons),
         )

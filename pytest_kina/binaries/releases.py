@@ -82,6 +82,13 @@ class Wanted:
         """Family and version for people: ``kubernetes v1.36.3``."""
         return f"{self.family} {self.target or 'v' + self.series}"
 
+    @property
+    def headline(self) -> str:
+        """The first line of an error when nobody had it: for a version that the table lacks, what there is."""
+        if self.family not in ("kubernetes", "kubectl") or self.target in _KUBERNETES.values():
+            return ""
+        return f"{unheard_of(self.target.number if self.target else self.series)}\n"
+
     def refusal(self, version: Version) -> str | None:
         """Why a binary that somebody else chose, of ``version``, must not be used; None when it may be."""
         if self.family in _OLDEST:
@@ -101,13 +108,17 @@ def want(version: str, components: Iterable[str]) -> list[Wanted]:
     ``version`` is a minor (``1.36``) or a patch (``1.36.3``, ``v1.36.3``). Raises :class:`BinaryError` when it is
     neither, or a component is unknown.
     """
-    match = re.fullmatch(r"v?(1\.\d+)(\.\d+)?", version.strip())
+    match = re.fullmatch(r"v?(\d+\.\d+)(\.\d+)?", version.strip())
     if not match:
         raise BinaryError(
             f"Kubernetes version {version!r} is not understood; expected a minor like 1.36 or a patch like 1.36.3",
             next_step=f"choose one of {', '.join(_KUBERNETES)}, or any released patch",
         )
     series, exact = match[1], match[2] is not None
+    if not series.startswith("1."):
+        raise BinaryError(
+            unheard_of(version), next_step="choose a known version, or any released patch of Kubernetes 1"
+        )
     kubernetes = Version.parse(version) if exact else _KUBERNETES.get(series)
     targets = {"kubernetes": kubernetes, "kubectl": kubernetes, "etcd": _ETCD, "kwok": _KWOK}
     grouped: dict[str, list[str]] = {}
@@ -122,6 +133,12 @@ def want(version: str, components: Iterable[str]) -> list[Wanted]:
 def known() -> dict[str, Version]:
     """The table: the newest known good Kubernetes patch of each minor."""
     return dict(_KUBERNETES)
+
+
+def unheard_of(version: str) -> str:
+    """One sentence that says that nobody has Kubernetes ``version``, and what there is: ``1.36 (v1.36.3)``."""
+    table = ", ".join(f"{series} ({patch})" for series, patch in _KUBERNETES.items())
+    return f"no source has Kubernetes {version.strip().removeprefix('v')}; known: {table}"
 
 
 def current_targets() -> dict[str, set[Version]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from pytest_kina import crashpoints
 from pytest_kina.binaries.inspection import sha256
 from pytest_kina.binaries.platforms import Platform
 from pytest_kina.binaries.releases import Version
@@ -141,12 +143,26 @@ class Store:
         directory = self.directory / entry_name(family, version, self.platform)
         document = peek_json(directory / Entry.FILE, Entry.SCHEMA)
         if document is None:
+            self.refuse_newer(directory)
             state = "is not complete" if directory.exists() else "does not exist"
             raise BinaryError(f"{directory} {state}")
         entry = Entry.from_json(directory, document)
         if directory.name != entry.name:
             raise BinaryError(f"{directory} holds {entry.name}")
         return _restored(entry)
+
+    def is_newer(self, directory: Path) -> bool:
+        """Whether a newer version of this plugin, with another schema, made the entry: then it alone may touch it."""
+        document = peek_json(directory / Entry.FILE, sys.maxsize)
+        return document is not None and document["schema"] > Entry.SCHEMA
+
+    def refuse_newer(self, directory: Path) -> None:
+        """Raise :class:`BinaryError` for an entry of a newer version, which is left alone."""
+        if self.is_newer(directory):
+            raise BinaryError(
+                f"{directory} was made by a newer version of pytest-kina, and is left alone",
+                next_step="upgrade pytest-kina, or set KINA_HOME to another directory",
+            )
 
     def versions(self, family: str) -> list[Version]:
         """The complete versions of a family for this platform, newest first."""
@@ -171,8 +187,10 @@ class Store:
     def staging(self, family: str, version: Version) -> Iterator[Path]:
         """A temporary directory to fill, and to :meth:`publish`; call it with the entry's lock held.
 
-        What killed processes left of the same entry is removed first.
+        What killed processes left of the same entry is removed first. Raises :class:`BinaryError` when there is an
+        entry of a newer version already.
         """
+        self.refuse_newer(self.directory / entry_name(family, version, self.platform))
         prefix = f".tmp-{entry_name(family, version, self.platform)}-"
         for left in self.directory.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
@@ -199,18 +217,26 @@ class Store:
         final = self.directory / entry_name(family, version, self.platform)
         created = datetime.now(UTC).isoformat(timespec="seconds")
         entry = Entry(final, family, version, self.platform, files, aliases, source, created)
-        write_json(staging / Entry.FILE, Entry.SCHEMA, entry.to_json(), sync=True)
-        self.remove(final)
-        staging.rename(final)
+        with crashpoints.around("publish.complete"):
+            write_json(staging / Entry.FILE, Entry.SCHEMA, entry.to_json(), sync=True)
+        with crashpoints.around("publish.replace"):
+            self.remove(final)
+        with crashpoints.around("publish.move"):
+            staging.rename(final)
         sync_directory(self.directory)
         return entry
 
     def remove(self, directory: Path) -> None:
-        """Take an entry away at once: renamed first, so that nobody sees half of it; call it with its lock held."""
+        """Take an entry away at once: renamed first, so that nobody sees half of it; call it with its lock held.
+
+        Raises :class:`BinaryError` for an entry of a newer version.
+        """
+        self.refuse_newer(directory)
         aside = self.directory / f".tmp-{directory.name}-{secrets.token_hex(4)}"
         with suppress(FileNotFoundError):
             directory.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
+            with crashpoints.around("store.remove"):
+                shutil.rmtree(aside, ignore_errors=True)
 
     def sweep(self) -> None:
         """Remove what killed processes left half done; what somebody is at work on stays."""
@@ -244,6 +270,8 @@ class Store:
                 patience = _REPORT_EVERY
                 progress(_waiting_for(holder, name))
         try:
+            for left in path.parent.glob(f".{holder.name}.*.tmp"):  # by a holder that was killed
+                left.unlink(missing_ok=True)
             write_json(holder, 1, {"pid": os.getpid(), "since": time.time(), "what": what})
             yield
         finally:

@@ -93,7 +93,7 @@ def test_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     """What is no archive, or only the beginning of one, is refused in one sentence."""
     archive = tmp_path / "etcd.tar.gz"
     archive.write_bytes(content)
-    with pytest.raises(BinaryError, match="is not a readable archive"):
+    with pytest.raises(BinaryError, match=r"is not a readable archive: .*\nNext step: get it again: it is damaged"):
         unpack(archive, {"etcd": tmp_path / "etcd"})
 
 
@@ -108,6 +108,14 @@ def test_bundle_travels(tmp_path: Path, here: Platform, stored: Make, name: str)
     assert {file.sha256 for file in found.files.values()} == {file.sha256 for file in entries[1].files.values()}
     assert found.source == f"imported from {name}; the test"
     assert list(tmp_path.glob(".*.tmp")) == []
+
+
+def test_a_bundle_that_cannot_be_written_says_so(tmp_path: Path, stored: Make) -> None:
+    """The file that was asked for is named, not the temporary one, with what to do."""
+    with pytest.raises(
+        BinaryError, match=r"absent/b\.tar cannot be written: No such file.*\nNext step: name a file in"
+    ):
+        bundle([stored("kwok", "0.8.0")], tmp_path / "absent" / "b.tar")
 
 
 def test_aliases_travel_without_links(

@@ -240,6 +240,7 @@ def test_caches_are_ours_where_there_is_no_home(
     """Without a home Go's caches are in the store, and what the user set still counts."""
     notes = go("kwok version v0.8.0\n")
     monkeypatch.delenv("HOME")
+    monkeypatch.delenv("GOMODCACHE", raising=False)
     monkeypatch.setenv("GOCACHE", "/cache")
     ask()
     seen = (notes / "env").read_text().splitlines()

@@ -199,6 +199,15 @@ def test_prune_all_empties_the_store(run: Run, stored: Make, store: Store) -> No
     assert store.toolchains() == []
 
 
+@pytest.mark.parametrize("how", [(), ("--all",)])
+def test_prune_leaves_a_newer_version_alone(run: Run, stored: Make, store: Store, how: tuple[str, ...]) -> None:
+    """What a later schema describes may be in use by whoever wrote it, also when everything is to go."""
+    newer = stored("kwok", "0.8.0")
+    (newer.directory / Entry.FILE).write_text('{"schema": 99}')
+    assert parsed(run("prune", *how, "--json"))["removed"] == []
+    assert store.directories() == [newer.directory]
+
+
 def test_settings_decide_what_the_command_line_leaves_open(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """``KINA_OFFLINE`` and the project's ``[tool.kina]`` count for ``binaries get`` as they do for a test run."""
     monkeypatch.setenv("KINA_OFFLINE", "true")

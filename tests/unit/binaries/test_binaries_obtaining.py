@@ -215,9 +215,19 @@ def test_minor_that_nobody_knows(ask: Ask) -> None:
     """When no source knows a patch of the minor, the error says whom it asked."""
     with pytest.raises(BinaryError) as caught:
         ask("kube-apiserver", version="1.99")
+    assert str(caught.value).startswith("no source has Kubernetes 1.99; known: 1.34 (v1.34.4), 1.35 (v1.35.4), ")
     reasons = dict(caught.value.details["reasons"])
     assert "stable-1.99.txt: HTTP 404" in reasons["newest patch, by download"]
     assert "no module here" in reasons["newest patch, by module proxy"]
+
+
+@pytest.mark.parametrize(("version", "component"), [("1.36.99", "kube-apiserver"), ("1.99", "kubectl")])
+def test_offline_says_what_is_known(root: Path, version: str, component: str) -> None:
+    """Offline, a patch or minor that the table lacks is an error that begins with what is known; others do not."""
+    with pytest.raises(BinaryError, match=rf"^no source has Kubernetes {version}; known: 1\.34"):
+        obtain(version, [component], root=root, offline=True, progress=silent)
+    with pytest.raises(BinaryError, match=r"^kubernetes v1\.36\.3 for .* is not on this machine"):
+        obtain("1.36", ["kube-apiserver"], root=root, offline=True, progress=silent)
 
 
 def test_unusable_store_is_a_reason_not_a_crash(ask: Ask, mirror: ReleaseServer, root: Path) -> None:

@@ -50,11 +50,17 @@ def test_components_are_grouped_by_family() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "1", "latest", "1.36.x", "2.0", "1.36.3-rc.1", "v1.36.3.1", "1,36"])
+@pytest.mark.parametrize("text", ["", "1", "latest", "1.36.x", "1.36.3-rc.1", "v1.36.3.1", "1,36"])
 def test_bad_version_says_what_is_expected(text: str) -> None:
     """Anything but a minor or a patch is refused with an example of both."""
     with pytest.raises(BinaryError, match=r"expected a minor like 1\.36 or a patch like 1\.36\.3"):
         want(text, [])
+
+
+def test_impossible_major_lists_what_is_known() -> None:
+    """Nobody has another major version than 1, so the answer is what there is."""
+    with pytest.raises(BinaryError, match=r"no source has Kubernetes 2\.0; known: 1\.34 \(v1\.34\.4\), 1\.35 .*\nNext"):
+        want("v2.0", [])
 
 
 def test_unknown_component_lists_the_known_ones() -> None:

@@ -110,9 +110,9 @@ def test_a_missing_file_is_named(store: Store, stored: Make) -> None:
         store.find("etcd", Version(3, 6, 16))
 
 
-@pytest.mark.parametrize("content", [None, "", "{", '{"schema": 1}', '{"schema": 99}', "[]"])
+@pytest.mark.parametrize("content", [None, "", "{", '{"schema": 1}', "[]"])
 def test_only_a_readable_mark_makes_an_entry(store: Store, stored: Make, content: str | None) -> None:
-    """Without COMPLETE, or with one that is torn, foreign or newer, there is no entry."""
+    """Without COMPLETE, or with one that is torn or foreign, there is no entry."""
     mark = stored("kwok", "0.8.0").directory / Entry.FILE
     if content is None:
         mark.unlink()
@@ -236,3 +236,21 @@ def test_store_directories_are_private(store: Store, stored: Make) -> None:
     entry = stored("kwok", "0.8.0")
     assert entry.directory.stat().st_mode & 0o077 == 0
     shutil.rmtree(entry.directory)
+
+
+def test_an_entry_of_a_newer_version_is_left_alone(store: Store, stored: Make) -> None:
+    """It is neither used nor replaced nor removed, and the error says what to do."""
+    entry = stored("kwok", "0.8.0")
+    mark = entry.directory / Entry.FILE
+    mark.write_text(json.dumps({"schema": 99, "was": json.loads(mark.read_text())}))
+    before = {path: path.read_bytes() for path in entry.directory.iterdir()}
+
+    def stage() -> None:
+        with store.staging("kwok", KWOK):
+            pytest.fail("minutes of work would be for nothing")
+
+    for act in (lambda: store.find("kwok", KWOK), stage, lambda: store.remove(entry.directory)):
+        with pytest.raises(BinaryError, match="newer version of pytest-kina, and is left alone") as caught:
+            act()
+        assert "upgrade pytest-kina" in str(caught.value)
+    assert {path: path.read_bytes() for path in entry.directory.iterdir()} == before
