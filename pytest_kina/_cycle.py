@@ -22,7 +22,8 @@ def cycle(directory: Path) -> dict[str, object]:
     from pytest_kina.settings import for_command
 
     settings = for_command({"ttl": "0"}, directory)
-    defaults = Defaults(spec=settings.project.spec, named=settings.project.clusters)
+    project = settings.project
+    defaults = Defaults(spec=project.spec, named=project.clusters, base=project.directory)
     (request,) = requests([((), {"isolation": "fresh"})], defaults, test=f"cycle {os.getpid()}", module="")
     run = Run(settings, worker="cycle")
     try:
@@ -31,7 +32,7 @@ def cycle(directory: Path) -> dict[str, object]:
         run.retire()
     finally:
         run.close()
-    return document(RunTimings(run=run.ticket.run, events=spooled(run.directory)), directory)
+    return document(RunTimings(run=run.ticket.run, events=list(spooled(run.directory))), directory)
 
 
 if __name__ == "__main__":

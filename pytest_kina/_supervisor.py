@@ -1,12 +1,13 @@
 """Keeps the processes of one embedded cluster: starts them, watches them, and never lets them outlive their purpose.
 
-A stand-alone script (``python -I -S _supervisor.py <cluster directory> <slot lock> <creator's pid> <helper argv …>``),
-standard library only, single-threaded, in a session of its own, so that no Ctrl-C reaches it. It holds no lock and
-knows no record. Its environment carries the cluster's name as ``KINA_CLUSTER``; each component inherits that mark.
+A stand-alone script (``python -I -S _supervisor.py <cluster directory> <slot lock> <creator's pid> <helper argv …>``);
+it and the two modules it imports of ours need the standard library only. Single-threaded, in a session of its own, so
+that no Ctrl-C reaches it. It holds no lock and knows no record. Its environment carries the cluster's name as
+``KINA_CLUSTER``; each component inherits that mark.
 
 *Orders* arrive as JSON lines on stdin, *events* leave as JSON lines on stdout::
 
-    {"order": "reserve", "ports": ["etcd", "api"]}      {"event": "reserved", "ports": {"etcd": 40001, "api": 40002}}
+    {"order": "reserve", "ports": ["api"]}              {"event": "reserved", "ports": {"api": 40001}}
     {"order": "spawn", "component": "etcd", "argv":     {"event": "spawned", "component": "etcd", "pid": 4711}
      […], "env": {…}, "log": "…/etcd.log"}
     whatever cannot be done                             {"event": "refused", "error": "etcd could not be executed: …"}
@@ -17,13 +18,16 @@ Until ``adopt``, the end of stdin or of the creator ends everything. From then o
 what ends the cluster is a file ``stop`` in its directory (SIGTERM makes it look at once), the directory's
 disappearance, or the exit of a component, which leaves ``died.json``. On Linux the components also die with this
 process (PDEATHSIG), whatever ends it. ``docs/architecture.md`` says when the idle helper runs.
+
+A file ``restart`` in the directory, ``{"schema": 1, "component": "kwok", "token": "…"}``, at any time, has one
+component ended and started again as it was ordered (SIGCHLD makes us look at once; it harms nobody). The answer is
+``restarted.json``: the same document, with ``error`` when it could not be done. Only one process may ask at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import json
 import os
 import select
@@ -36,20 +40,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+if __name__ == "__main__":  # our directory is not on the path: some names in it are those of the standard library
+    _package = type(sys)("pytest_kina")
+    _package.__path__ = [str(Path(__file__).parent)]
+    sys.modules["pytest_kina"] = _package
+
+from pytest_kina import crashpoints
+from pytest_kina._idle import Idle
+
 MARK = "KINA_CLUSTER"
 SCHEMA = 1
 IDENTITY_FILE = "supervisor.json"
 DIED_FILE = "died.json"
 STOP_FILE = "stop"
+RESTART_FILE = "restart"
+RESTARTED_FILE = "restarted.json"
 
 _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _TICK = 0.4
 _REAP_SECONDS = 2.0
-_HELPER_PAUSE = 1.0
-_HELPER_GRACE = 900.0
-_HELPER_LONGEST_PAUSE = 60.0
 
 
 def start_ticks(pid: int) -> int | None:
@@ -112,7 +123,7 @@ class Components:
                 stdout=output,
                 stderr=output,
                 env={**env, MARK: os.environ[MARK]},
-                cwd=Path(log).parent,
+                cwd=Path(log).parent.parent,
                 preexec_fn=self._die_with(os.getpid()),  # noqa: PLW1509
             )
         self._running[process.pid] = (component, process)
@@ -148,6 +159,14 @@ class Components:
                 process.returncode = os.waitstatus_to_exitcode(status)
             if component:
                 exited.append((component, exit_status(status)))
+
+    def end(self, component: str) -> None:
+        """SIGKILL one component and reap it here, so that its exit is not reported. Raises TimeoutExpired."""
+        for pid, (name, process) in list(self._running.items()):
+            if name == component:
+                process.kill()
+                process.wait(_REAP_SECONDS)
+                del self._running[pid]
 
     def kill(self) -> bool:
         """SIGKILL all, the latest started first (so that none complains about another), and reap them.
@@ -217,126 +236,6 @@ class Lifeline:
         os.close(nothing)
 
 
-class Idle:
-    """Runs the idle helper when the slot is free and something is to be decided about it."""
-
-    def __init__(self, slot_lock: Path, argv: Sequence[str], components: Components, errors: Path) -> None:
-        self._lock = slot_lock
-        self._argv = list(argv)
-        self._components = components
-        self._errors = errors
-        self._process: subprocess.Popen[bytes] | None = None
-        self._answer = b""
-        self._seen: object = None
-        self._undecided = True
-        self._free_looks = 0
-        self._due: float | None = None
-        self._watch: list[Path] = []
-        self._started = -_HELPER_PAUSE
-        self._failures = 0
-        self._failing_since = 0.0
-
-    def look(self) -> bool:
-        """Start, follow or judge the helper, as the slot's state demands. True: the cluster must end."""
-        if self._process is not None:
-            return self._follow(self._process)
-        if not self._argv:
-            return False
-        if not _is_free(self._lock):
-            self._undecided, self._free_looks = True, 0
-            return False
-        self._free_looks += 1
-        now = time.monotonic()
-        if self._hopeless(now):
-            return True
-        # Tests follow each other within milliseconds: one free look may be the gap between two leases.
-        if self._free_looks >= 2 and now - self._started >= _HELPER_PAUSE and self._wanted(now):
-            self._start(now)
-        return False
-
-    def _wanted(self, now: float) -> bool:
-        if self._due is not None and now >= self._due:
-            return True
-        if self._failures:  # only time helps; whatever else happens, it would fail again
-            return False
-        if self._undecided or self._record() != self._seen:
-            return True
-        return bool(self._watch) and all(map(_is_free, self._watch))
-
-    def _record(self) -> tuple[int, int] | None:
-        try:
-            found = self._lock.with_suffix(".json").stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
-
-    def _start(self, now: float) -> None:
-        self._started, self._answer, self._undecided = now, b"", False
-        self._seen, self._due, self._watch = self._record(), None, []
-        # The helper may reset this cluster, which ends this process: it must not die with it, nor look like a part.
-        env = {name: value for name, value in os.environ.items() if name != MARK}
-        try:
-            with self._errors.open("wb") as errors:
-                self._process = subprocess.Popen(
-                    self._argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=errors,
-                    env=env,
-                    start_new_session=True,
-                )
-        except OSError:
-            self._failed(now)
-            return
-        self._components.adopt_helper(self._process)
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
-
-    def _follow(self, process: subprocess.Popen[bytes]) -> bool:
-        assert process.stdout is not None
-        while chunk := process.stdout.read(65536):
-            self._answer = (self._answer + chunk)[-65536:]
-        if process.returncode is None:
-            return False
-        process.stdout.close()
-        self._process = None
-        return self._heed(time.monotonic())
-
-    def _heed(self, now: float) -> bool:
-        try:
-            answer = json.loads(self._answer.splitlines()[-1])
-            self._due = None if answer["wake_after"] is None else now + answer["wake_after"]
-            self._watch = [Path(path) for path in answer["watch"]]
-            self._failures = 0
-            return bool(answer["stop"])
-        except (ValueError, LookupError, TypeError):
-            self._failed(now)
-            return False
-
-    def _failed(self, now: float) -> None:
-        self._failing_since = self._failing_since if self._failures else now
-        self._failures += 1
-        self._due = now + min(_HELPER_LONGEST_PAUSE, 2.0 ** min(self._failures, 10))
-
-    def _hopeless(self, now: float) -> bool:
-        """Whether the helper has failed for so long (its installation is gone, say) that nobody will ever tidy."""
-        return self._failures >= 10 and now - self._failing_since >= _HELPER_GRACE
-
-
-def _is_free(lock: Path) -> bool:
-    try:
-        descriptor = os.open(lock, os.O_RDONLY)
-    except OSError:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return True
-
-
 class Supervisor:
     """The loop: orders while there is a creator, then stop file, components and idle helper."""
 
@@ -344,8 +243,11 @@ class Supervisor:
         self._directory = directory
         self._components = Components()
         self._lifeline = Lifeline(creator)
-        self._idle = Idle(slot_lock, helper, self._components, directory / "tidy.log")
+        # The helper may reset this cluster, which ends this process: it must not die with it, nor look like a part.
+        unmarked = {name: value for name, value in os.environ.items() if name != MARK}
+        self._idle = Idle(slot_lock, helper, unmarked, directory / "tidy.log", self._components.adopt_helper)
         self._ports: dict[str, socket.socket] = {}
+        self._orders: dict[str, Mapping[str, Any]] = {}
         self._died: tuple[str, dict[str, int | None]] | None = None
         self._terminated = False
         self._wake, self._signals = os.pipe()
@@ -357,10 +259,13 @@ class Supervisor:
         signal.set_wakeup_fd(self._signals, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)  # with the default action the wake-up would not be written
         signal.signal(signal.SIGTERM, self._terminate)
-        self._introduce()
+        with crashpoints.around("supervisor.introduce"):
+            self._introduce()
         while not self._over():
             self._wait()
-        return 0 if self._components.kill() else 1
+        with crashpoints.around("supervisor.kill"):
+            ended = self._components.kill()
+        return 0 if ended else 1
 
     def _introduce(self) -> None:
         me = {"pid": os.getpid(), "start_ticks": start_ticks(os.getpid()), "boot_id": boot_id()}
@@ -381,6 +286,7 @@ class Supervisor:
             self._lifeline.say("exited", component=component, **status)
         if self._terminated or (self._directory / STOP_FILE).exists() or not self._directory.is_dir():
             return True
+        self._restart()
         if self._lifeline.open:
             return not self._lifeline.creator_lives() or self._obey()
         if self._died:
@@ -388,8 +294,32 @@ class Supervisor:
             return True
         return self._idle.look()
 
+    def _restart(self) -> None:
+        path = self._directory / RESTART_FILE
+        try:
+            asked = json.loads(path.read_bytes())
+            component = asked["component"]
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError, TypeError, KeyError):  # no reason to take the cluster along
+            asked, component = {}, ""
+        path.unlink(missing_ok=True)
+        order = self._orders.get(component)
+        if order is None or self._died:
+            asked["error"] = f"{component} does not run" if component else f"{path} is malformed"
+        else:
+            try:
+                self._components.end(order["component"])
+                self._start(order)
+            except (OSError, subprocess.SubprocessError) as error:
+                asked["error"] = str(error)
+                self._died = (order["component"], {"code": None, "signal": int(signal.SIGKILL)})
+        with contextlib.suppress(OSError):  # on a full disk whoever asked waits in vain, and says so
+            _write_json(self._directory / RESTARTED_FILE, asked)
+
     def _report(self, component: str, status: Mapping[str, int | None]) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not keep the rest of a dead cluster running
+        # A full disk must not keep the rest of a dead cluster running.
+        with contextlib.suppress(OSError), crashpoints.around("supervisor.report"):
             _write_json(self._directory / DIED_FILE, {"component": component, **status, "at": time.time()})
 
     def _obey(self) -> bool:
@@ -403,8 +333,9 @@ class Supervisor:
                 case "spawn":
                     self._spawn(order)
                 case "adopt":
-                    self._lifeline.say("adopted")
-                    self._lifeline.close()
+                    with crashpoints.around("supervisor.adopt"):
+                        self._lifeline.say("adopted")
+                        self._lifeline.close()
         return False
 
     def _reserve(self, names: Sequence[str]) -> None:
@@ -413,6 +344,7 @@ class Supervisor:
         Linux only: elsewhere such a socket may swallow connections, so the numbers are only chosen there.
         """
         try:
+            crashpoints.reach("supervisor.reserve.before")
             for name in names:
                 self._ports[name] = reserved = socket.socket()
                 reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -420,6 +352,7 @@ class Supervisor:
         except OSError as error:
             self._lifeline.say("refused", error=f"no port could be reserved: {error}")
             return
+        crashpoints.reach("supervisor.reserve.after")
         numbers = {name: reserved.getsockname()[1] for name, reserved in self._ports.items()}
         if not _LINUX:
             for reserved in self._ports.values():
@@ -429,11 +362,16 @@ class Supervisor:
     def _spawn(self, order: Mapping[str, Any]) -> None:
         component = order["component"]
         try:
-            pid = self._components.spawn(component, order["argv"], order["env"], order["log"])
+            with crashpoints.around("supervisor.spawn"):
+                pid = self._start(order)
         except OSError as error:
             self._lifeline.say("refused", error=f"{component} could not be executed: {error}")
         else:
             self._lifeline.say("spawned", component=component, pid=pid)
+
+    def _start(self, order: Mapping[str, Any]) -> int:
+        self._orders[order["component"]] = order
+        return self._components.spawn(order["component"], order["argv"], order["env"], order["log"])
 
 
 def main(arguments: Sequence[str]) -> int:

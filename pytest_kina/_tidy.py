@@ -33,14 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         advice = Advice(stop=True)
     else:
         root = open_root(chosen.root)
-        advice = advise(_actor(root, chosen.slot), chosen.slot, chosen.cluster)
+        advice = advise(actor_of(root, chosen.slot), chosen.slot, chosen.cluster)
     # Deleting the cluster ended the supervisor that listens.
     with suppress(BrokenPipeError):
         print(json.dumps(asdict(advice)), flush=True)  # noqa: T201 - this is the answer
     return 0
 
 
-def _actor(root: Root, slot: int) -> Actor:
+def actor_of(root: Root, slot: int) -> Actor:
+    """Who tidies a slot in the background: its timings are shown by the next run."""
     record = records.peek(root.slots, slot)
     run = record.run if record else ""
     spool = root.runs / run / f"idle-{slot}.jsonl"

@@ -69,8 +69,24 @@ class KinaError(Exception):
     def __str__(self) -> str:
         return f"{self.message}\nNext step: {self.next_step}" if self.next_step else self.message
 
+    def explain(self, paragraph: str) -> None:
+        """Add a paragraph to the message, once; an empty one adds nothing."""
+        if paragraph and paragraph not in self.message:
+            self.message = f"{self.message}\n{paragraph}"
+            self.args = (self.message,)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.message, self.next_step, self.details)
+
+
+def told(error: Exception) -> str:
+    """What happened: the message of an error of ours without its next step, any other with its type."""
+    return error.message if isinstance(error, KinaError) else f"{type(error).__name__}: {error}"
+
+
+def one_line(error: Exception) -> str:
+    """What happened, without the logs and details that follow."""
+    return told(error).partition("\n")[0]
 
 
 class SettingsError(KinaError):

@@ -18,6 +18,7 @@ from pytest_kina.metrics import samples
 from pytest_kina.metrics.budgets import Finding, findings
 from pytest_kina.metrics.samples import Metric
 from pytest_kina.report.benchmark_json import document
+from pytest_kina.report.merge import Ledger
 from pytest_kina.report.series import comparable
 from pytest_kina.report.summary import RunTimings
 from pytest_kina.run import Run
@@ -55,6 +56,28 @@ class Outcome:
     said: tuple[str, ...] = ()
     unstored: bool = False
     again: gate.Measurements | None = field(default=None)
+
+
+_How = tuple[ClusterSpec, bool]
+"""Of what a cluster is made, and whether it starts without a template."""
+
+
+def remembered(
+    document: Mapping[str, Any], run: gate.Measurements, history: gate.History, judgement: gate.Judgement
+) -> Outcome:
+    """The outcome of a run that ended earlier, from its document; what the file does not have is left out."""
+    kina = document["kina"]
+    metrics = tuple(samples.parsed(kina.get("metrics")))
+    ledger = Ledger()
+    ledger.add_documents(kina.get("events"))
+    return Outcome(
+        timings=RunTimings(run=run.run, events=ledger.events, incomplete=run.incomplete),
+        document=document,
+        judgement=judgement,
+        history=history,
+        metrics=metrics,
+        findings=tuple(findings(metrics)),
+    )
 
 
 class Examination:
@@ -106,22 +129,22 @@ class Examination:
     def _measured(self, timings: RunTimings) -> gate.Measurements:
         return gate.measured(self._document(timings), place="this run")
 
-    def _lengthened(self, timings: RunTimings, specs: Mapping[str, ClusterSpec]) -> RunTimings:
+    def _lengthened(self, timings: RunTimings, specs: Mapping[str, _How]) -> RunTimings:
         """The timings with what was measured after the tests; half of the time is left for measuring again."""
         missing = _by_kind(gate.short(self._measured(timings), self._rules))
-        wanted = {kind: (specs[kind], count) for kind, count in missing.items() if kind in specs}
+        wanted = [(*specs[kind], count) for kind, count in missing.items() if kind in specs]
         if not wanted or not self._budget.seconds:
             return timings
         half = Deadline(self._budget.seconds / 2)
-        for spec, count in wanted.values():
-            done = cycle(self._run, spec, count, half)
+        for spec, fresh, count in wanted:
+            done = cycle(self._run, spec, count, half, fresh=fresh)
             why = f"; {done.ended}" if done.ended else ""
             self._said.append(f"measured {done.done} of {count} further clusters in {done.seconds:.1f} s{why}")
         return self._timings()
 
-    def _again(self, judgement: gate.Judgement, specs: Mapping[str, ClusterSpec]) -> gate.Measurements | None:
+    def _again(self, judgement: gate.Judgement, specs: Mapping[str, _How]) -> gate.Measurements | None:
         kinds = {_kind(name) for name in judgement.candidates}
-        wanted = [spec for kind, spec in specs.items() if kind in kinds]
+        wanted = [how for kind, how in specs.items() if kind in kinds]
         if not wanted or self._budget.expired:
             return None
         self._said.append(f"measured again, because of {', '.join(judgement.candidates)}")
@@ -140,25 +163,29 @@ class Examination:
         if decision.store and not (session.keeps or session.store.is_dir()):
             self._said.append(f"not stored: {session.store} does not exist (outside CI, make it to begin a history)")
             return True
-        self._said.append(decision.why)
         if not decision.store:
+            self._said.append(decision.why)
             return True
         try:
-            self._said.append(f"history: {gate.save(session.store, whole, judgement, decision)}")
+            path = gate.save(session.store, whole, judgement, decision)
         except StateError as error:
-            self._said.append(str(error))
+            self._said.append(f"not stored: {error}")
             return False
+        self._said += [decision.why, f"history: {path}"]
         return True
 
 
-def _specs(events: Sequence[TimingEvent], metrics: Sequence[Metric]) -> dict[str, ClusterSpec]:
+def _specs(events: Sequence[TimingEvent], metrics: Sequence[Metric]) -> dict[str, _How]:
     """How to make a cluster of each kind that this run has made (the part of a series' name in brackets)."""
     by_cluster = {one.name: one.spec for one in metrics if one.kind == "cluster" and one.spec}
     made = [event for event in events if event.phase is Phase.CREATE and event.ok and event.cluster in by_cluster]
     # Whatever was made beside others can be made alone.
     alone = (replace(event, concurrency=1) for event in made)
-    kinds = {comparable([event])[0].key.kind: event.cluster for event in (*made, *alone) if not event.first_pull}
-    return {kind: ClusterSpec.from_json(by_cluster[cluster]) for kind, cluster in kinds.items()}
+    kinds = {comparable([event])[0].key.kind: event for event in (*made, *alone) if not event.first_pull}
+    return {
+        kind: (ClusterSpec.from_json(by_cluster[event.cluster]), event.start == "fresh")
+        for kind, event in kinds.items()
+    }
 
 
 def _by_kind(missing: Mapping[str, int]) -> dict[str, int]:

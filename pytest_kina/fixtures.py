@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import pytest
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster, Kubectl, Namespace
+    from pytest_kina.load import LoadResult
     from pytest_kina.plugin.keeper import Keeper
     from pytest_kina.run import Timings
 
@@ -52,6 +53,13 @@ def kina_kubeconfig(kina_cluster: Cluster) -> Path:
 def kina_kubectl(request: pytest.FixtureRequest, kina_cluster: Cluster) -> Kubectl:
     """``kubectl`` for ``kina_cluster``: arguments in, text or JSON out."""
     return request.config.stash[KEEPER].run.kubectl(kina_cluster)
+
+
+@pytest.fixture
+def kina_load(request: pytest.FixtureRequest, kina_cluster: Cluster) -> Iterator[Callable[..., LoadResult]]:
+    """Puts a load on ``kina_cluster``: ``kina_load(pods=1000, churn=20, seconds=5)``; removed after the test."""
+    with request.config.stash[KEEPER].loading(request.node, kina_cluster) as load:
+        yield load
 
 
 @pytest.fixture

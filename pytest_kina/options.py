@@ -71,6 +71,19 @@ def _mirror(text: str) -> str:
     return text.rstrip("/")
 
 
+_HOST = r"(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9.-]+(?=:))(?::\d+)?"
+
+
+def _mirrors(text: str) -> dict[str, str]:
+    pairs = [pair.strip().partition("=") for pair in text.split(",")] if text.strip() else []
+    for registry, _, mirror in pairs:
+        if not re.fullmatch(_HOST, registry) or not re.fullmatch(rf"(?:http://)?{_HOST}(/[a-z0-9._-]+)*", mirror):
+            raise ValueError(text)
+    if len({registry for registry, _, _ in pairs}) < len(pairs):
+        raise ValueError(text)
+    return {registry: mirror for registry, _, mirror in pairs}
+
+
 def _size(text: str) -> int | None:
     if text == "auto":
         return None
@@ -81,6 +94,12 @@ def _size(text: str) -> int | None:
 
 def _keep(text: str) -> str:
     if text not in {"never", "failed", "always"}:
+        raise ValueError(text)
+    return text
+
+
+def _reset(text: str) -> str:
+    if text not in {"restore", "sweep"}:
         raise ValueError(text)
     return text
 
@@ -152,6 +171,30 @@ OPTIONS = (
         help="who makes the clusters (default: auto)",
     ),
     Option(
+        name="kubeconfig",
+        default=None,
+        parse=_path,
+        form="the path of a kubeconfig",
+        example="ci/kubeconfig",
+        help="provider external: the kubeconfig of the cluster to use",
+    ),
+    Option(
+        name="context",
+        default=None,
+        parse=_filled,
+        form="the name of a context",
+        example="kind-ci",
+        help="provider external: the context to use; never the current one",
+    ),
+    Option(
+        name="allow_context",
+        default=None,
+        parse=_filled,
+        form="a pattern that the context must match",
+        example="kind-*",
+        help="provider external: which contexts may be used at all, as a pattern",
+    ),
+    Option(
         name="assets",
         default=None,
         parse=_paths,
@@ -165,7 +208,7 @@ OPTIONS = (
         parse=truth,
         form="true or false",
         example="true",
-        help="never use the network to obtain binaries",
+        help="never use the network to obtain binaries or node images",
         switch=True,
     ),
     Option(
@@ -177,12 +220,38 @@ OPTIONS = (
         help="where to download binaries from, instead of the official places",
     ),
     Option(
+        name="image_mirrors",
+        default="",
+        parse=_mirrors,
+        form="REGISTRY=MIRROR pairs separated by commas (in [tool.kina] a table), each registry once, without https:// "
+        "(http:// before a mirror that has no TLS)",
+        example="docker.io=mirror.example.com/dockerhub",
+        help="where to pull node images from, and where the nodes of kind and k3d pull from, instead of a registry",
+    ),
+    Option(
         name="pool_size",
         default="auto",
         parse=_size,
         form="auto, or a whole number of at least 1",
         example="4",
         help="how many clusters may exist on this machine, over all runs (default: auto, from memory and cores)",
+    ),
+    Option(
+        name="spares",
+        default="0",
+        parse=_count,
+        form="a whole number",
+        example="1",
+        help="how many clusters to keep ready ahead of tests with clusters of their own (default: 0)",
+    ),
+    Option(
+        name="prewarm",
+        default="false",
+        parse=truth,
+        form="true or false",
+        example="true",
+        help="start the clusters that the selected tests need at the end of collection, in the background",
+        switch=True,
     ),
     Option(
         name="ttl",
@@ -215,6 +284,14 @@ OPTIONS = (
         form="never, failed or always",
         example="failed",
         help="which tests' namespaces and clusters stay after the test, for a look at them (default: never)",
+    ),
+    Option(
+        name="reset",
+        default="restore",
+        parse=_reset,
+        form="restore or sweep",
+        example="sweep",
+        help="how used embedded clusters are cleaned: made again with new keys, or swept in place (default: restore)",
     ),
     Option(
         name="bench_json",
@@ -272,6 +349,15 @@ OPTIONS = (
         form="a whole number",
         example="100",
         help="how many requests measure the API server of a cluster before it is given back (default: 0)",
+    ),
+    Option(
+        name="find_leaks",
+        default="false",
+        parse=truth,
+        form="true or false",
+        example="true",
+        help="look after every lease for what tests have left, changed or removed outside of namespaces",
+        switch=True,
     ),
     Option(
         name="slow_threshold",

@@ -55,8 +55,16 @@ class GatePlugin:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> Generator[None, object, object]:
-        """Say it after everybody else: pytest's own last line still counts passed tests only."""
-        result = yield
+        """Say it after everybody else: pytest's own last line still counts passed tests only.
+
+        Also when somebody raises here, as pytest-benchmark does when its own comparison fails.
+        """
+        try:
+            return (yield)
+        finally:
+            self._say(terminalreporter)
+
+    def _say(self, terminalreporter: Any) -> None:
         if self._lines or self._alarms:
             terminalreporter.section("kina gate", sep="=", **({"red": True} if self._alarms else {}))
             for line in self._lines:
@@ -66,7 +74,6 @@ class GatePlugin:
         for line in self._annotations:
             terminalreporter.ensure_newline()
             terminalreporter.write_line(line)
-        return result
 
     def _finish(self, session: pytest.Session) -> None:
         if session.exitstatus == pytest.ExitCode.OK:
@@ -102,7 +109,9 @@ class GatePlugin:
         *rows, last = gate.lines(judged, self._mode)
         warnings = [f"warning: {one.name}: {one.reason}" for one in outcome.findings if one.over and not one.grave]
         lines = [*rows, *warnings, *outcome.said]
-        failed = gate.exit_code(judged, self._mode) != 0 or (outcome.unstored and self._mode == "fail")
+        failed = gate.exit_code(judged, self._mode) != 0
+        if outcome.unstored and self._mode == "fail" and not failed:
+            failed, last = True, f"gate FAILED: the run could not be stored; {last}"
         if failed:
             self._alarms.append(last)
         elif self._mode == "fail":
@@ -162,8 +171,8 @@ def _partial(session: pytest.Session) -> list[str]:
 
 def _blind(judged: Judgement) -> list[str]:
     """What a gate that is relied upon could not see."""
-    few = [one.series for one in judged.verdicts if one.name == "TOO-FEW"]
-    return [f"gate: TOO FEW samples, a regression of these would pass: {', '.join(few)}"] if few else []
+    few = ", ".join(judged.blind)
+    return [f"gate: TOO FEW samples, a regression of these would pass: {few}"] if few else []
 
 
 def _quiet(outcome: Outcome, mode: str) -> bool:

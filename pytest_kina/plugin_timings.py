@@ -35,6 +35,7 @@ class TimingPlugin:
     * ``run_directory``: returns ``<root>/runs/<run>``, or None when this run used no clusters. Called once, when the
       session ends, and only in the controller or the only process; the directory need not exist.
     * ``slow_threshold``: seconds from which an operation is listed; 0 for none.
+    * ``in_worker``: whether this is an xdist worker, which hands its events over.
     * ``bench_json``: the path of ``--kina-bench-json`` or None. Registering the plugin raises
       :class:`pytest.UsageError` when it cannot be written.
 
@@ -49,11 +50,13 @@ class TimingPlugin:
         run_directory: Callable[[], Path | None],
         bench_json: Path | None,
         slow_threshold: float = 0.0,
+        in_worker: bool = False,
     ) -> None:
         self._recorder = recorder
         self._run_directory = run_directory
         self._bench_json = bench_json
         self._slow_threshold = slow_threshold
+        self._in_worker = in_worker
         self._named = False  # did the recorder exist when the running test began?
         self._counted: Ledger | None = None
         self._incomplete: dict[str, None] = {}
@@ -71,7 +74,7 @@ class TimingPlugin:
 
     def pytest_configure(self, config: pytest.Config) -> None:
         """Refuse a benchmark file that could not be written, before any test runs."""
-        if self._bench_json is None or _is_worker(config):
+        if self._bench_json is None or self._in_worker:
             return
         from pytest_kina.report.benchmark_json import check_writable
 
@@ -124,7 +127,7 @@ class TimingPlugin:
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, object, object]:
         """Collect what is left after all other plugins have finished, then hand over or write."""
         result = yield
-        if _is_worker(session.config):
+        if self._in_worker:
             session.config.workeroutput[_ATTRIBUTE] = self._drain()  # type: ignore[attr-defined]
         else:
             if documents := self._drain():
@@ -214,10 +217,6 @@ class TimingPlugin:
 
     def _miss(self, why: str) -> None:
         self._incomplete[why] = None
-
-
-def _is_worker(config: pytest.Config) -> bool:
-    return hasattr(config, "workerinput")
 
 
 def _shown(timings: RunTimings) -> list[str]:

@@ -17,19 +17,31 @@ from pytest_kina.errors import SettingsError
 from pytest_kina.options import FALSE, OPTIONS, Option, duration
 
 Keep = Literal["never", "failed", "always"]
+Reset = Literal["restore", "sweep"]
 Gate = Literal["off", "warn", "fail"]
 
-SPEC_KEYS = ("provider", "version", "profile", "simulated_nodes", "feature_gates", "api_server_args")
+SPEC_KEYS = (
+    "provider",
+    "version",
+    "profile",
+    "simulated_nodes",
+    "feature_gates",
+    "api_server_args",
+    "workers",
+    "cpus",
+    "memory",
+    "images",
+    "needs",
+    "provider_options",
+    "crds",
+    "helm",
+    "manifests",
+    "bootstrap",
+)
 """Keys of a cluster spec, as ``[tool.kina]`` and ``[tool.kina.clusters.<name>]`` may hold them."""
 
 DEFAULT_VERSION = "1.36"
 """The Kubernetes version of a cluster spec that names none."""
-
-AUTO = "embedded"
-"""What the provider ``auto`` means on every platform so far."""
-
-NOT_TAKEN = {"kina": "this version cannot drive it yet"}
-"""Candidates of ``auto`` that come before :data:`AUTO`, and why they are not taken."""
 
 _TABLES = ("clusters", "alerts")
 _IN_CI = {"ttl": "0", "gate_budget": "2m"}
@@ -50,6 +62,11 @@ class Project:
     alerts: Sequence[Mapping[str, Any]] = ()
     problems: Sequence[str] = ()
 
+    @property
+    def directory(self) -> Path:
+        """Where relative paths of its specs begin: the file's directory, or the current one when there is none."""
+        return self.path.parent if self.path else Path.cwd()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -57,14 +74,21 @@ class Settings:
 
     home: Path | None
     provider: str
+    kubeconfig: Path | None
+    context: str | None
+    allow_context: str | None
     assets: tuple[Path, ...]
     offline: bool
     mirror: str | None
+    image_mirrors: Mapping[str, str]
     pool_size: int | None
+    spares: int
+    prewarm: bool
     ttl: float
     lease_timeout: float
     start_timeout: float
     keep: Keep
+    reset: Reset
     bench_json: Path | None
     gate: Gate
     gate_samples: int
@@ -72,6 +96,7 @@ class Settings:
     gate_store: Path | None
     require_baseline: bool
     probe_requests: int
+    find_leaks: bool
     slow_threshold: float
     html: Path | None
     prometheus: Path | None
@@ -84,9 +109,14 @@ class Settings:
         """The root directory: ``home``, else the user's state directory. It need not exist."""
         if self.home is not None:
             return self.home.absolute()
-        from platformdirs import user_state_path
+        return user_root()
 
-        return user_state_path("pytest-kina")
+    @property
+    def provider_options(self) -> dict[str, Any]:
+        """What a provider may have parameters for."""
+        obtaining = ("root", "offline", "mirror", "image_mirrors", "assets")
+        named = (*obtaining, "kubeconfig", "context", "allow_context", "reset")
+        return {name: getattr(self, name) for name in named}
 
     @property
     def measuring_seconds(self) -> float:
@@ -99,6 +129,19 @@ class Settings:
     def capacity(self) -> int:
         """How many clusters may exist on this machine: ``pool_size``, or what the machine carries."""
         return self.pool_size or default_size()
+
+
+def user_root() -> Path:
+    """The root directory of who has chosen none: the user's state directory."""
+    from platformdirs import user_state_path
+
+    return user_state_path("pytest-kina")
+
+
+def default_root() -> Path:
+    """The root directory for code that was given no settings: ``KINA_HOME``, else :func:`user_root`."""
+    home = os.environ.get("KINA_HOME")
+    return Path(home).expanduser() if home else user_root()
 
 
 def default_size() -> int:
@@ -230,6 +273,8 @@ def _parsed(option: Option, raw: Any) -> Any:
         raw = str(raw).lower() if option.switch else ""
     if isinstance(raw, list) and option.name == "assets" and all(isinstance(part, str) for part in raw):
         raw = os.pathsep.join(raw)
+    if isinstance(raw, dict) and option.name == "image_mirrors":
+        raw = ",".join(f"{registry}={mirror}" for registry, mirror in raw.items())
     if not isinstance(raw, str | int):
         raise TypeError(raw)
     return option.parse(str(raw))

@@ -10,13 +10,16 @@ import itertools
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
+
+from pytest_kina.files import append_line
 
 SCHEMA = 1
 
@@ -49,7 +52,8 @@ class TimingEvent:
 
     ``seconds`` is finite and not negative. ``ok`` is False for a phase that failed or timed out: its duration is a
     censored value and never enters statistics. ``start`` says how the cluster came about (``fresh``, ``template``,
-    ``spare``, ``reused``), ``concurrency`` how many cluster operations ran on this host when the phase began.
+    ``spare``, ``reused``), ``runtime`` what runs the cluster's containers or machines (``docker 29.1.0``; empty where
+    the provider names none), ``concurrency`` how many cluster operations ran on this host when the phase began.
     """
 
     id: str
@@ -63,6 +67,7 @@ class TimingEvent:
     cluster: str = ""
     provider: str = ""
     provider_version: str = ""
+    runtime: str = ""
     kubernetes: str = ""
     profile: str = ""
     nodes: int = 0
@@ -73,19 +78,23 @@ class TimingEvent:
 
     def to_json(self) -> dict[str, Any]:
         """The event as plain JSON types, with its ``schema``."""
-        return {"schema": SCHEMA, **asdict(self), "phase": self.phase.value}
+        values = {name: getattr(self, name) for name in _FIELDS}
+        return {"schema": SCHEMA, **values, "phase": self.phase.value}
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         """The event in ``document``; unknown keys are ignored. Raises :class:`ValueError` for anything else."""
         try:
-            known = {field.name: document[field.name] for field in fields(cls) if field.name in document}
+            known = {name: _shared(name, document[name]) for name in _FIELDS if name in document}
             event = cls(**{**known, "phase": Phase(document["phase"]), "seconds": float(document["seconds"])})
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a timing event: {error!r}") from error
         if not math.isfinite(event.seconds) or event.seconds < 0:
             raise ValueError(f"not a duration: {event.seconds!r} s")
         return event
+
+
+_FIELDS = tuple(field.name for field in fields(TimingEvent))
 
 
 class TimingRecorder:
@@ -123,8 +132,8 @@ class TimingRecorder:
         self._pending.append(event)
         if self._spool is not None:
             # A full disk, or a run's directory that is gone: what was measured has happened all the same.
-            with suppress(OSError), self._spool.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(event.to_json()) + "\n")
+            with suppress(OSError):
+                append_line(self._spool, json.dumps(event.to_json()))
         return event
 
     def bind(self, **attributes: Any) -> Stopwatch:
@@ -148,6 +157,15 @@ class Stopwatch:
         """Another stopwatch with more attributes."""
         return Stopwatch(self._recorder, self._attributes | attributes)
 
+    def amend(self, **attributes: Any) -> None:
+        """Change attributes of all that is recorded from now on: what only turns out on the way, like ``start``."""
+        self._attributes |= attributes
+
+    @property
+    def start(self) -> str:
+        """How the cluster came about, as far as it is known: ``fresh``, ``template``, ``spare`` or ``reused``."""
+        return str(self._attributes.get("start", "fresh"))
+
     def add(self, phase: Phase, seconds: float, **attributes: Any) -> TimingEvent:
         """Record a duration that was measured elsewhere. Raises :class:`ValueError` like the recorder."""
         return self._recorder.add(phase, seconds, **(self._attributes | attributes))
@@ -167,10 +185,15 @@ class Stopwatch:
 def read_spool(path: Path) -> list[TimingEvent]:
     """The events of a spool file; torn, foreign and newer lines are skipped. Missing file: none."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            return [event for line in lines if (event := _parse(line))]
     except FileNotFoundError:
         return []
-    return [event for line in lines if (event := _parse(line))]
+
+
+def _shared(name: str, value: Any) -> Any:
+    """``value``, as one object for all events that have an equal text: a million events fit into memory then."""
+    return sys.intern(value) if type(value) is str and name != "id" else value
 
 
 def _parse(line: str) -> TimingEvent | None:

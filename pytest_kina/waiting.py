@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from http.client import HTTPSConnection
+    from http.client import HTTPConnection
 
 _T = TypeVar("_T")
 
@@ -71,7 +71,7 @@ class Probe:
         self._context.load_cert_chain(str(certificate))
         self._address = (host, port)
         self._timeout = timeout
-        self._connection: HTTPSConnection | None = None
+        self._connection: HTTPConnection | None = None
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of ``GET path``. Raises :class:`OSError` when nobody (or the wrong one) answers in time."""
@@ -79,11 +79,10 @@ class Probe:
 
     def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes]:
         """Status and body of one request with an optional JSON body. Raises :class:`OSError` like :meth:`get`."""
-        from http.client import HTTPException, HTTPSConnection
+        from http.client import HTTPException
 
         if self._connection is None:
-            host, port = self._address
-            self._connection = HTTPSConnection(host, port, context=self._context, timeout=self._timeout)
+            self._connection = self._open()
         try:
             headers = {"Content-Type": "application/json"} if body else {}
             self._connection.request(method, path, body, headers)
@@ -95,6 +94,12 @@ class Probe:
         except OSError:
             self.close()
             raise
+
+    def _open(self) -> HTTPConnection:
+        from http.client import HTTPSConnection
+
+        host, port = self._address
+        return HTTPSConnection(host, port, context=self._context, timeout=self._timeout)
 
     def close(self) -> None:
         """Close the connection; the next request opens a new one."""

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import cryptography.x509  # noqa: F401 - see below
 import pytest
 import yaml  # noqa: F401 - see below
+from hypothesis import HealthCheck, settings
 
 from tests.support.assets import Obtaining
+from tests.support.leaks import LeakGate
 
 # pytester takes what an in-process run has imported out of sys.modules again. Libraries with compiled parts do not survive
 # being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run.
 
 _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
 
+# How long an example takes to make up or to run says how busy the machine is, and nothing about our code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have the real binaries before the tests that run them, and a SIGINT that interrupts."""
+    """Have the real binaries before the tests that run them, a SIGINT that interrupts, and nothing left at the end."""
     # Started in the background of a script, as CI may do it, every process below us would inherit an ignored SIGINT.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Obtaining(), "real-binaries")
+    if sys.platform == "linux" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(LeakGate(), "leak-gate")
 
 
 @pytest.fixture(scope="session")

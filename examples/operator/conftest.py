@@ -1,6 +1,7 @@
 """Fixtures of the operator's suite: its type, its identity, and the process itself."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -58,7 +59,9 @@ class Operator:
     def start(self) -> None:
         """Start it, and wait until it watches."""
         with self._log.open("a") as log:
-            self._process = subprocess.Popen(self._argv, stdout=subprocess.PIPE, stderr=log, text=True)
+            # What its Kubernetes client writes to the temporary directory stays there when it is killed.
+            env = {**os.environ, "TMPDIR": str(self._log.parent)}
+            self._process = subprocess.Popen(self._argv, stdout=subprocess.PIPE, stderr=log, text=True, env=env)
         line = self._process.stdout.readline()
         assert line == "watching\n", f"the operator did not start:\n{self._log.read_text()}"
 

@@ -83,7 +83,8 @@ def test_leaves_a_field_that_somebody_else_owns(kina_namespace: Namespace) -> No
 @pytest.mark.parametrize(("kind", "verb"), [("Secret", "get"), ("ConfigMap", "delete")])
 def test_may_do_no_more_than_its_role(kina_namespace: Namespace, identity: Path, kind: str, verb: str) -> None:
     """The operator's own token is refused what its role does not list."""
-    client = dynamic.DynamicClient(config.new_client_from_config_dict(json.loads(identity.read_text())))
+    api = config.new_client_from_config_dict(json.loads(identity.read_text()))
+    client = dynamic.DynamicClient(api, cache_file=str(identity.with_name("types.json")))
     resource = client.resources.get(api_version="v1", kind=kind)
     with pytest.raises(ForbiddenError, match=r"system:serviceaccount:.*:greeter"):
         getattr(resource, verb)(name="any", namespace=kina_namespace.name)

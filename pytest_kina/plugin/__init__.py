@@ -16,6 +16,7 @@ from pytest_kina.fixtures import (
     kina_clusters,
     kina_kubeconfig,
     kina_kubectl,
+    kina_load,
     kina_namespace,
     kina_timings,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "kina_clusters",
     "kina_kubeconfig",
     "kina_kubectl",
+    "kina_load",
     "kina_namespace",
     "kina_timings",
 ]
@@ -40,7 +42,9 @@ LOBBY: pytest.StashKey[Lobby] = pytest.StashKey()
 
 MARK = (
     "kina_cluster(name=None, *, version, versions, provider, profile, simulated_nodes, feature_gates, "
-    "api_server_args, isolation, scope): the Kubernetes cluster that the test needs; stack it with names for several"
+    "api_server_args, workers, cpus, memory, images, needs, provider_options, "
+    "crds, helm, manifests, bootstrap, isolation, scope): "
+    "the Kubernetes cluster that the test needs; stack it with names for several"
 )
 
 

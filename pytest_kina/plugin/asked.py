@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_kina.plugin.lobby import MARK
 from pytest_kina.settings import Project
 
 if TYPE_CHECKING:  # `marks` is imported in bodies: runs without clusters do not need it
     from pytest_kina.marks import ClusterRequest, Defaults, Mark
+    from pytest_kina.spec import ClusterSpec, Isolation
 
-MARK = "kina_cluster"
 _request: pytest.StashKey[ClusterRequest | None] = pytest.StashKey()
 
 
@@ -73,7 +74,7 @@ class Asked:
             changes = node.ihook.pytest_kina_default_spec(config=node.config, path=node.path)
             check_keys(changes or {}, f"pytest_kina_default_spec for {node.path}")
             spec = {**self._project.spec, **(changes or {})}
-            self._defaults[node.path] = Defaults(spec=spec, named=self._project.clusters)
+            self._defaults[node.path] = Defaults(spec=spec, named=self._project.clusters, base=node.config.rootpath)
         return self._defaults[node.path]
 
     def module(self, item: pytest.Item) -> str:
@@ -81,7 +82,31 @@ class Asked:
         module = item.getparent(pytest.Module)
         return module.nodeid if module else item.nodeid
 
+    def uses(self, items: Iterable[pytest.Item]) -> dict[tuple[ClusterSpec, Isolation], list[str]]:
+        """What those ``items`` that no mark skips need: each spec and isolation with the ids of its tests."""
+        needed: dict[tuple[ClusterSpec, Isolation], list[str]] = {}
+        for item in items:
+            if not is_skipped(item) and (wanted := self.request(item)):
+                for spec in dict.fromkeys(wanted.specs):
+                    needed.setdefault((spec, wanted.isolation), []).append(item.nodeid)
+        return needed
+
+    def specs(self, items: Iterable[pytest.Item]) -> dict[ClusterSpec, list[str]]:
+        """Like :meth:`uses`, whatever the isolation."""
+        needed: dict[ClusterSpec, list[str]] = {}
+        for (spec, _), tests in self.uses(items).items():
+            needed.setdefault(spec, []).extend(tests)
+        return needed
+
     def count(self, items: Iterable[pytest.Item]) -> None:
         """Note whether ``items`` need more than one kind of cluster."""
         wanted = {(request.clusters, request.isolation) for item in items if (request := self.request(item))}
         self.several = len(wanted) > 1
+
+
+def is_skipped(item: pytest.Item) -> bool:
+    """Whether a mark says already now that the test will not run (``skipif`` with a string is decided later)."""
+    conditions = [
+        mark.kwargs.get("condition", mark.args[0] if mark.args else "") for mark in item.iter_markers("skipif")
+    ]
+    return item.get_closest_marker("skip") is not None or any(c for c in conditions if not isinstance(c, str))

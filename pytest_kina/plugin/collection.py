@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 
 import pytest
 
-from pytest_kina.errors import SpecError
-from pytest_kina.plugin.asked import MARK, Asked
+from pytest_kina.errors import KinaError, SpecError
+from pytest_kina.plugin.asked import Asked, is_skipped
+from pytest_kina.plugin.lobby import MARK
 from pytest_kina.plugin.xdist import tell_controller
-from pytest_kina.run import Run
+from pytest_kina.run import Run, few
+
+_LATE = (
+    "a mark that comes after pytest has parametrised the test (pytest.param(marks=...), add_marker) would do nothing\n"
+    "Next step: name the cluster in a parameter, "
+    "@pytest.mark.parametrize(('x', 'kina_cluster'), [(1, {'version': '1.35'})], indirect=['kina_cluster']); "
+    "for all tests of a file, let pytest_kina_default_spec say it"
+)
 
 
 class Collection:
@@ -20,6 +28,8 @@ class Collection:
         self._run = run
         self._asked = asked
         self._problems: dict[str, str] = {}
+        self._marks: dict[str, int] = {}
+        """How many marks each test function had when it was parametrised by us."""
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Turn the marks of a test function into parameters of ``kina_cluster``."""
@@ -30,6 +40,7 @@ class Collection:
             return
         from pytest_kina.marks import default_spec, is_default, request_ids
 
+        self._marks[definition.nodeid] = len(self._asked.marked(definition))
         try:
             wanted = self._asked.requests(definition)
             default = default_spec(self._asked.defaults(definition))
@@ -55,11 +66,16 @@ class Collection:
         """Refuse wrong marks, then bring tests with equal needs together."""
         self._check(config, items)
         if not any(MARK in _parameters(item) for item in items):
-            return (yield)
+            result = yield
+            self.refuse_late(config, items)
+            return result
         from pytest_kina.plugin.ordering import grouped, hidden_parameter
 
         with hidden_parameter(items):
             result = yield
+        self.refuse_late(config, items)
+        self._skip_unmet(config, items)
+        self._validate(config, items)
         items[:] = grouped(items, self._asked.request)
         self._asked.count(items)
         return result
@@ -79,14 +95,24 @@ class Collection:
             return None
         if session.testsfailed:
             raise session.Interrupted(f"no plan: {session.testsfailed} errors during collection")
+        from pytest_kina.plugin.header import counted
         from pytest_kina.plugin.plan import plan_lines
 
-        lines = plan_lines(self._run, [self._asked.request(item) for item in session.items])
+        running = [item for item in session.items if not is_skipped(item)]
+        requests = [self._asked.request(item) for item in running]
+        lines = plan_lines(self._run, requests, verbosity=session.config.get_verbosity())
+        if skipped := len(session.items) - len(running):
+            lines.append(f"skipped: {counted(skipped, 'test')}, by a mark or because of its needs")
         if reporter := session.config.pluginmanager.getplugin("terminalreporter"):
             reporter.section("kina plan")
             for line in lines:
                 reporter.write_line(line)
         return True
+
+    def refuse_late(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Raises :class:`pytest.UsageError` that names every test with a mark that came too late to count."""
+        late = [f"{item.nodeid}: {_LATE}" for item in items if self._marked_late(item)]
+        _refuse(config, items, "wrong kina_cluster marks", late)
 
     def _check(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Raises :class:`pytest.UsageError` that names every test whose request is wrong."""
@@ -100,12 +126,47 @@ class Collection:
                 self._asked.request(item)
             except SpecError as error:
                 self._problems[item.nodeid] = str(error)
-        if self._problems:
-            items.clear()  # pytest goes on to its next hook even so
-            listed = [f"{nodeid}: {problem}" for nodeid, problem in self._problems.items()]
-            text = "wrong kina_cluster marks:\n\n" + "\n\n".join(listed)
-            tell_controller(config, text)
-            raise pytest.UsageError(text)
+        listed = [f"{nodeid}: {problem}" for nodeid, problem in self._problems.items()]
+        _refuse(config, items, "wrong kina_cluster marks", listed)
+
+    def _marked_late(self, item: pytest.Item) -> bool:
+        if not isinstance(item, pytest.Function) or item.parent is None or _parametrised_by_user(item):
+            return False
+        known = self._marks.get(f"{item.parent.nodeid}::{item.originalname}", 0)
+        return len(self._asked.marked(item)) > known
+
+    def _skip_unmet(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Skip the tests whose ``needs`` nobody here meets. Raises :class:`pytest.UsageError` for unknown providers."""
+        problems = {}
+        for item in items:
+            request = self._asked.request(item)
+            try:
+                unmet = [why for spec in (request.specs if request else ()) if (why := self._run.unmet(spec))]
+            except KinaError as error:
+                problems[item.nodeid] = str(error)
+                continue
+            if unmet:
+                item.add_marker(pytest.mark.skip(reason=unmet[0]))
+        _refuse(config, items, "clusters that cannot be", [f"{nodeid}: {why}" for nodeid, why in problems.items()])
+
+    def _validate(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Raises :class:`pytest.UsageError` that names what cannot be made, whoever makes it, and for which tests."""
+        problems: dict[str, list[str]] = {}
+        for (spec, isolation), tests in self._asked.uses(items).items():
+            try:
+                self._run.validate(spec, isolation)
+            except KinaError as error:
+                problems.setdefault(str(error), []).extend(tests)
+        listed = [f"{few(list(dict.fromkeys(tests)))}: {problem}" for problem, tests in problems.items()]
+        _refuse(config, items, "clusters that cannot be", listed)
+
+
+def _refuse(config: pytest.Config, items: list[pytest.Item], headline: str, problems: Sequence[str]) -> None:
+    if problems:
+        items.clear()  # pytest goes on to its next hook even so
+        text = "\n\n".join([f"{headline}:", *problems])
+        tell_controller(config, text)
+        raise pytest.UsageError(text)
 
 
 def _parameters(item: pytest.Item) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,22 @@ import pytest
 
 from pytest_kina import fixtures
 from pytest_kina.errors import ApiError, KinaError
+from pytest_kina.files import private_directory
+from pytest_kina.plugin import failures
 from pytest_kina.plugin.asked import Asked
 from pytest_kina.plugin.lobby import OURS, Lobby
+from pytest_kina.plugin.xdist import is_worker, tell_said
 from pytest_kina.run import Loan, Run, Timings, slug
 
 if TYPE_CHECKING:
     from pytest_kina.cluster import Cluster, Namespace
+    from pytest_kina.load import Load, LoadResult
     from pytest_kina.plugin.courtesy import Courtesy
 
 _EVIDENCE_BYTES = 20_000
 _KEPT = "kina_kept"
+_LOAD_NAME = 40
+"""Characters; numbers of namespaces and objects are added to it."""
 _failed = pytest.StashKey[bool]()
 _namespace = pytest.StashKey["Namespace"]()
 _kept = pytest.StashKey[list[str]]()
@@ -100,13 +106,40 @@ class Keeper:
             if not self._keeps(item):
                 self._discard(namespace)
 
-    def _discard(self, namespace: Namespace) -> None:
+    def _discard(self, made: Namespace | Load) -> None:
         try:
-            namespace.delete(wait=False)
+            made.delete(wait=False)
         except ApiError:
             # A dead cluster takes its namespaces along, and has been explained where it made the test fail.
             if self._held is None or not self._held.loan.died():
                 raise
+
+    @contextmanager
+    def loading(self, item: pytest.Item, cluster: Cluster) -> Iterator[Callable[..., LoadResult]]:
+        """What puts a load on ``cluster``; what it made is removed afterwards, unless ``--kina-keep`` keeps it."""
+        from pytest_kina.cluster import namespace_name
+        from pytest_kina.load import RATE, Load, LoadPlan
+        from pytest_kina.progress import silent
+
+        made: list[Load] = []
+
+        def load(*, per_second: float = RATE, wait: bool = True, **plan: Any) -> LoadResult:
+            wanted = LoadPlan(**{"name": namespace_name(item.nodeid)[-_LOAD_NAME:].lstrip("-"), **plan})
+            made.append(Load(cluster, wanted, per_second=per_second))
+            return made[-1].run(silent, wait=wait)
+
+        try:
+            yield load
+        finally:
+            if not self._keeps(item):
+                for each in made:
+                    self._discard(each)
+
+    def holder(self) -> tuple[bool, str]:
+        """Whether the clusters leased now are shared, and else the test or module that they are leased for."""
+        assert self._held is not None, "a cluster is leased"
+        wanted = self._held.loan.request
+        return wanted.shared, wanted.holder
 
     def timings(self, cluster: Cluster) -> Timings:
         """The stopwatch and the events of a leased cluster."""
@@ -118,8 +151,7 @@ class Keeper:
         """The directory for one test's files, made at the first call."""
         self.run.pool()
         directory = self.run.directory / "artifacts" / slug(item.nodeid)
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return directory
+        return private_directory(directory)
 
     def settle(self) -> None:
         """Let the end of the run, as far as it is timed, happen now; not while a fixture still uses a cluster."""
@@ -139,7 +171,7 @@ class Keeper:
             elif not held.names:
                 self._be_courteous(held.loan)
 
-    @pytest.hookimpl(wrapper=True)
+    @pytest.hookimpl(wrapper=True, trylast=True)  # inside of pytest's capturing of what fixtures and hooks print
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None]:
         """Give back what was leased for this test, or for the module that ends with it."""
         self._keep_for_person(item)
@@ -162,11 +194,14 @@ class Keeper:
         return value
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[Any]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Show a failed test's clusters in its report, and carry what is kept to the controller."""
         report = yield
         if report.failed:
             item.stash[_failed] = True
+            report.longrepr = failures.shortened(call, self._config) or report.longrepr
             self._explain(item, report)
         if kept := item.stash.get(_kept, None):
             setattr(report, _KEPT, kept)
@@ -178,19 +213,25 @@ class Keeper:
         self._places_kept += getattr(report, _KEPT, [])
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Say what is kept, and where."""
+        """Say what is kept, and where; and what tidying found."""
         if self._places_kept:
             terminalreporter.section("kina: kept")
             for place in self._places_kept:
                 terminalreporter.write_line(place)
             terminalreporter.write_line("Delete them with: pytest-kina down <cluster>")
+        if self.run.said:
+            terminalreporter.section("kina: tidied")
+            for sentence in dict.fromkeys(self.run.said):
+                terminalreporter.write_line(sentence)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """Leave the pool; with TTL 0, the one who outlives all workers deletes what the run leaves behind."""
         if self._courtesy:
             self._courtesy.close()
-        if not hasattr(self._config, "workerinput"):
+        if is_worker(self._config):
+            tell_said(self._config, self.run.said)
+        else:
             self.run.retire()
         self.run.close()
 

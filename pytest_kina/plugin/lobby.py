@@ -53,6 +53,12 @@ class Lobby:
         if self._parts is None and item.get_closest_marker(MARK) is not None:
             self.enter()
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Call the parts in for marks that a hook has added where no test asks for a cluster: they are refused."""
+        if self._parts is None and any(item.get_closest_marker(MARK) for item in items):
+            self.enter().collection.refuse_late(config, items)
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Note the running test."""

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 import pytest
 
+from pytest_kina.plugin.lobby import MARK
+
 _T = TypeVar("_T")
-_PARAMETER = "kina_cluster"
 
 
 def grouped(items: Sequence[_T], request_of: Callable[[_T], Hashable | None]) -> list[_T]:
@@ -34,12 +35,10 @@ def hidden_parameter(items: Sequence[pytest.Item]) -> Iterator[None]:
     """
     calls = [item.callspec for item in items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     # pytest 9.2 reads one of these, older ones the other.
-    tables: list[dict[str, Any]] = [
-        table for call in calls for table in (call.params, call.indices) if _PARAMETER in table
-    ]
-    taken = [(table, table.pop(_PARAMETER)) for table in tables]
+    tables: list[dict[str, Any]] = [table for call in calls for table in (call.params, call.indices) if MARK in table]
+    taken = [(table, table.pop(MARK)) for table in tables]
     try:
         yield
     finally:
         for table, value in taken:
-            table[_PARAMETER] = value
+            table[MARK] = value

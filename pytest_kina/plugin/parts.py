@@ -13,7 +13,9 @@ from pytest_kina.plugin.xdist import XdistHooks, given_ticket, is_worker, role
 from pytest_kina.plugin_benchmark import PLUGIN as BENCHMARK
 from pytest_kina.plugin_benchmark import BenchmarkRows
 from pytest_kina.plugin_gate import GatePlugin, rules_of
+from pytest_kina.plugin_leaks import LeaksPlugin
 from pytest_kina.plugin_metrics import MetricsPlugin
+from pytest_kina.plugin_retries import RetriesPlugin
 from pytest_kina.plugin_timings import TimingPlugin
 from pytest_kina.run import Run
 
@@ -36,12 +38,15 @@ class Parts:
             run_directory=lambda: run.directory if run.used else None,
             bench_json=settings.bench_json,
             slow_threshold=settings.slow_threshold,
+            in_worker=is_worker(self._config),
         )
         self._named: dict[str, object] = {
             "kina-collection": self.collection,
             "kina-preparation": Preparation(self._config, run, asked),
             "kina-keeper": keeper,
             "kina-timings": timings,
+            "kina-leaks": LeaksPlugin(run, keeper.holder),
+            "kina-retries": RetriesPlugin(),
         }
         self._add_examiners(run, keeper, timings)
         self._named["kina-metrics"] = MetricsPlugin(run)

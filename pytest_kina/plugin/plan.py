@@ -11,15 +11,17 @@ from pytest_kina.run import Run
 from pytest_kina.spec import ClusterSpec, Isolation
 
 
-def plan_lines(run: Run, requests: Sequence[ClusterRequest | None]) -> list[str]:
+def plan_lines(run: Run, requests: Sequence[ClusterRequest | None], *, verbosity: int) -> list[str]:
     """What a run of these tests would lease: per request the specs and the number of tests, then totals.
 
-    ``requests`` has one entry per test, None for those without clusters.
+    ``requests`` has one entry per test, None for those without clusters. ``verbosity`` is pytest's: what its header
+    has said already is not repeated.
     """
     wanted = [request for request in requests if request is not None]
     alone = sum(request is None for request in requests)
     rows = Counter((request.clusters, request.isolation, request.scope) for request in wanted)
-    lines = [*header_lines(run.settings, verbose=True), ""]
+    said = header_lines(run.settings, verbose=verbosity > 0) if verbosity >= 0 else []
+    lines = [line for line in header_lines(run.settings, verbose=True) if line not in said]
     for (clusters, isolation, scope), tests in rows.items():
         described = " + ".join(_described(name, spec) for name, spec in clusters)
         held = "" if isolation is Isolation.NAMESPACE else f" per {scope}"

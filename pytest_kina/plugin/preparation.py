@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from pytest_kina.plugin.asked import Asked
+from pytest_kina.plugin.asked import Asked, is_skipped
 from pytest_kina.plugin.xdist import is_controller, is_worker
 from pytest_kina.run import Run
 
@@ -40,16 +40,25 @@ class Preparation:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Prepare every cluster that the selected tests need."""
-        running = [item for item in session.items if not _is_skipped(item)]
-        specs = [spec for item in running if (wanted := self._asked.request(item)) for spec in wanted.specs]
+        specs = self._asked.specs(session.items)
         if not specs or not _will_run(session):
             return
         if not self._silent:
             self._teller.begin(self._run.directory)
         try:
-            self._run.prepare(specs)
+            self._run.prepare(specs, needed_by=specs)
         finally:
             self._teller.end()
+        if self._run.settings.prewarm:
+            self._prewarm(session.items)
+
+    def _prewarm(self, items: Sequence[pytest.Item]) -> None:
+        running = [self._asked.request(item) for item in items if not is_skipped(item)]
+        wanted = {request: None for request in running if request}
+        # What the first test of a single process needs is made by that test at once, without a detour.
+        if not self._silent and running[0]:
+            wanted.pop(running[0])
+        self._run.prewarm(wanted)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logstart(self) -> None:
@@ -126,14 +135,6 @@ def _writer(config: pytest.Config) -> Callable[[str], None]:
             reporter.write_line(line)
 
     return write
-
-
-def _is_skipped(item: pytest.Item) -> bool:
-    """Whether a mark says already now that the test will not run (``skipif`` with a string is decided later)."""
-    conditions = [
-        mark.kwargs.get("condition", mark.args[0] if mark.args else "") for mark in item.iter_markers("skipif")
-    ]
-    return item.get_closest_marker("skip") is not None or any(c for c in conditions if not isinstance(c, str))
 
 
 def _will_run(session: pytest.Session) -> bool:

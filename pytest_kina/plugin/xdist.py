@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # every pytest run loads this module
 
 _INPUT = "kina"
 _REFUSAL = "kina_refusal"
+_SAID = "kina_said"
 
 
 class XdistHooks:
@@ -33,11 +34,13 @@ class XdistHooks:
             self._attends = True
 
     def pytest_testnodedown(self, node: Any) -> None:
-        """Refuse the run like a worker has refused it; xdist itself would see a worker without tests.
+        """Take what a worker said, and refuse the run as it did; xdist itself would see a worker without tests.
 
         Raises :class:`pytest.UsageError`.
         """
-        if text := (getattr(node, "workeroutput", None) or {}).get(_REFUSAL):
+        output = getattr(node, "workeroutput", None) or {}
+        self._run.said += output.get(_SAID, [])
+        if text := output.get(_REFUSAL):
             raise pytest.UsageError(text)
 
 
@@ -45,6 +48,11 @@ def tell_controller(config: pytest.Config, refusal: str) -> None:
     """In an xdist worker, leave a usage error for the controller, the only one that can show it."""
     if is_worker(config):
         config.workeroutput[_REFUSAL] = refusal  # type: ignore[attr-defined]
+
+
+def tell_said(config: pytest.Config, said: list[str]) -> None:
+    """In an xdist worker, leave sentences for the report of the controller."""
+    config.workeroutput[_SAID] = said  # type: ignore[attr-defined]
 
 
 def is_worker(config: pytest.Config) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,21 +24,30 @@ def publish(outcome: Outcome, settings: Settings, environ: Mapping[str, str], di
     Returns lines for the terminal: GitHub's annotations, and what could not be written.
     """
     said = []
-    try:
-        if settings.prometheus is not None:
-            _write(directory / settings.prometheus, exposition(outcome))
-        if settings.html is not None:
-            from pytest_kina.html import page
-
-            _write(directory / settings.html, page(outcome))
-            said.append(f"kina report: {directory / settings.html}")
-        if environ.get("GITHUB_STEP_SUMMARY"):
-            append_summary(Path(environ["GITHUB_STEP_SUMMARY"]), outcome, settings.gate)
-    except OSError as error:
-        said.append(f"kina: a report could not be written: {error}")
+    if settings.prometheus is not None:
+        said += _tried(directory / settings.prometheus, lambda path: _write(path, exposition(outcome)))
+    if settings.html is not None:
+        said += _tried(directory / settings.html, lambda path: _write_page(path, outcome), "kina report: ")
+    if summary := environ.get("GITHUB_STEP_SUMMARY"):
+        said += _tried(Path(summary), lambda path: append_summary(path, outcome, settings.gate))
     if environ.get("GITHUB_ACTIONS") == "true":
         said += commands(outcome.judgement, settings.gate)
     return said
+
+
+def _tried(path: Path, write: Callable[[Path], None], done: str = "") -> list[str]:
+    """Lines for the terminal; when one report cannot be written, the others are written all the same."""
+    try:
+        write(path)
+    except OSError as error:
+        return [f"kina: a report could not be written: {path}: {error.strerror or error}"]
+    return [f"{done}{path}"] if done else []
+
+
+def _write_page(path: Path, outcome: Outcome) -> None:
+    from pytest_kina.html import page
+
+    _write(path, page(outcome))
 
 
 def _write(path: Path, text: str) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from pytest_kina import __version__
@@ -20,19 +22,20 @@ if TYPE_CHECKING:
 
 PHASE_BOUNDS = (0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 45, 60, 90, 120, 300)
 REQUEST_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 2.5, 5)
-Labels = Mapping[str, str]
+Labels = tuple[tuple[str, str], ...]
 
 
 def exposition(outcome: Outcome) -> str:
     """The whole file."""
     metrics = outcome.metrics
     releases = [one for one in metrics if one.kind == "cluster" and one.when == "release"]
-    requests = [(_about(one.provider), value) for one in releases for value in (*one.requests, *one.probe)]
-    process = [({"worker": one.name}, float(one.usage.get("rss", 0))) for one in metrics if one.kind == "process"]
+    requests = ((_about(one.provider), value) for one in releases for value in (*one.requests, *one.probe))
+    process: list[tuple[Labels, float]] = [
+        ((("worker", one.name),), float(one.usage.get("rss", 0))) for one in metrics if one.kind == "process"
+    ]
     clusters = [(_about(one.provider), float(one.usage.get("pss") or one.usage.get("rss", 0))) for one in releases]
-    failed: list[tuple[Labels, float]] = [({}, float(outcome.judgement.failed))]
-    budgets = [
-        ({"phase": phase, "provider": provider or "other"}, limit)
+    budgets: list[tuple[Labels, float]] = [
+        ((("phase", phase), ("provider", provider or "other")), limit)
         for provider, phases in BUDGETS.items()
         for phase, limit in phases.items()
     ]
@@ -43,50 +46,48 @@ def exposition(outcome: Outcome) -> str:
         _gauge("kina_plugin_resident_memory_bytes", process),
         _gauge("kina_cluster_memory_bytes", _largest(clusters)),
         _gauge("kina_budget_seconds", budgets),
-        _gauge("kina_gate_failed", failed),
-        _gauge("kina_last_run_timestamp_seconds", [({}, time.time())]),
-        _gauge("kina_build_info", [({"version": __version__}, 1.0)]),
+        _gauge("kina_gate_failed", [((), float(outcome.judgement.failed))]),
+        _gauge("kina_last_run_timestamp_seconds", [((), time.time())]),
+        _gauge("kina_build_info", [((("version", __version__),), 1.0)]),
     ]
     return "".join(f"{line}\n" for part in parts for line in part)
 
 
-def _phases(outcome: Outcome) -> list[tuple[Labels, float]]:
-    return [
-        ({"phase": one.phase, **_about(one.event.provider, one.event.kubernetes)}, one.seconds)
-        for one in samples(outcome.timings.events)
-        if one.event.ok and one.event.phase not in PREPARATION
-    ]
+def _phases(outcome: Outcome) -> Iterator[tuple[Labels, float]]:
+    for one in samples(outcome.timings.events):
+        if one.event.ok and one.event.phase not in PREPARATION:
+            yield (("phase", one.phase), *_about(one.event.provider, one.event.kubernetes)), one.seconds
 
 
-def _about(provider: str, kubernetes: str | None = None) -> dict[str, str]:
-    minor = {} if kubernetes is None else {"k8s": ".".join(kubernetes.removeprefix("v").split(".")[:2])}
-    return {"provider": provider, **minor}
+@cache
+def _about(provider: str, kubernetes: str | None = None) -> Labels:
+    if kubernetes is None:
+        return (("provider", provider),)
+    return ("provider", provider), ("k8s", ".".join(kubernetes.removeprefix("v").split(".")[:2]))
 
 
 def _histogram(name: str, values: Iterable[tuple[Labels, float]], bounds: Sequence[float]) -> list[str]:
-    groups: dict[str, tuple[Labels, list[float]]] = {}
+    groups: dict[Labels, list[float]] = {}
     for labels, value in values:
-        groups.setdefault(_labelled(labels), (labels, []))[1].append(value)
+        groups.setdefault(labels, []).append(value)
     lines = [f"# TYPE {name} histogram"] if groups else []
-    for labels, found in groups.values():
+    for labels, found in groups.items():
         counts = [0] * (len(bounds) + 1)
         for value in found:
             counts[bisect_left(bounds, value)] += 1
         total = 0
         for bound, count in zip((*map(str, bounds), "+Inf"), counts, strict=True):
             total += count
-            lines.append(f"{name}_bucket{_labelled({**labels, 'le': bound})} {total}")
+            lines.append(f"{name}_bucket{_labelled((*labels, ('le', bound)))} {total}")
         lines += [f"{name}_sum{_labelled(labels)} {sum(found):.9g}", f"{name}_count{_labelled(labels)} {len(found)}"]
     return lines
 
 
 def _counter(name: str, outcome: Outcome) -> list[str]:
-    counts: dict[str, int] = {}
-    for event in outcome.timings.events:
-        if event.phase not in PREPARATION:
-            key = _labelled({"phase": event.phase.value, "outcome": "ok" if event.ok else "error"})
-            counts[key] = counts.get(key, 0) + 1
-    return [f"# TYPE {name} counter", *(f"{name}{key} {count}" for key, count in counts.items())] if counts else []
+    events = (event for event in outcome.timings.events if event.phase not in PREPARATION)
+    counts = Counter((("phase", event.phase.value), ("outcome", "ok" if event.ok else "error")) for event in events)
+    lines = [f"{name}{_labelled(labels)} {count}" for labels, count in counts.items()]
+    return [f"# TYPE {name} counter", *lines] if lines else []
 
 
 def _gauge(name: str, values: Sequence[tuple[Labels, float]]) -> list[str]:
@@ -95,15 +96,14 @@ def _gauge(name: str, values: Sequence[tuple[Labels, float]]) -> list[str]:
 
 
 def _largest(values: Iterable[tuple[Labels, float]]) -> list[tuple[Labels, float]]:
-    found: dict[str, tuple[Labels, float]] = {}
+    found: dict[Labels, float] = {}
     for labels, value in values:
-        known = found.get(key := _labelled(labels))
-        found[key] = (labels, max(value, known[1] if known else 0.0))
-    return list(found.values())
+        found[labels] = max(value, found.get(labels, 0.0))
+    return list(found.items())
 
 
 def _labelled(labels: Labels) -> str:
-    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
     return f"{{{pairs}}}" if pairs else ""
 
 

@@ -1,48 +1,16 @@
-"""Real clusters for the tests of this folder, made by the embedded provider without the pool, and always deleted."""
+"""Real clusters without the pool, and homes for whole runs, for the tests of this folder; both always tidied up."""
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pytest_kina.cluster import Cluster, Namespace
-from pytest_kina.files import write_json
-from pytest_kina.progress import silent
-from pytest_kina.providers import Place
-from pytest_kina.providers.embedded import EmbeddedProvider
-from pytest_kina.spec import ClusterDescription, ClusterSpec, fingerprint
-from pytest_kina.timing import TimingRecorder
-
-_TIMEOUT = 120.0
-
-
-@contextmanager
-def embedded_cluster(folder: Path, spec: ClusterSpec) -> Iterator[Cluster]:
-    """A cluster of ``spec`` below ``folder`` for the length of the block."""
-    name = f"kina-e2e-{secrets.token_hex(4)}"
-    directory = folder / name
-    directory.mkdir(mode=0o700)
-    place = Place(name=name, directory=directory, slot_lock=folder / f"{name}.lock", tidy=("true",))
-    provider = EmbeddedProvider()
-    identity = provider.prepare(spec, silent)
-    description = ClusterDescription(
-        name=name,
-        provider="embedded",
-        fingerprint=fingerprint(spec, "embedded", identity),
-        spec=spec,
-        identity=tuple(sorted(identity.items())),
-    )
-    write_json(directory / ClusterDescription.FILE, ClusterDescription.SCHEMA, description.to_json())
-    stopwatch = TimingRecorder(run="e2e", worker="main").bind(cluster=name)
-    try:
-        provider.create(spec, place, stopwatch, _TIMEOUT)
-        yield Cluster.open(directory)
-    finally:
-        provider.delete(place)
+from pytest_kina.spec import ClusterSpec
+from tests.support.clusters import embedded_cluster
+from tests.support.runs import Home
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +26,16 @@ def real_api_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clust
     spec = ClusterSpec(profile="api", simulated_nodes=0)
     with embedded_cluster(tmp_path_factory.mktemp("api"), spec) as cluster:
         yield cluster
+
+
+@pytest.fixture
+def home(tmp_path: Path, assets: str) -> Iterator[Home]:
+    """A root and a project for this test; whatever a failure leaves running is ended."""
+    project = tmp_path / "project"
+    project.mkdir()
+    home = Home(root=tmp_path / "home", project=project, assets=assets)
+    yield home
+    home.sweep()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,21 +48,15 @@ def test_it(kina_cluster, number):
 """
 
 
-@pytest.fixture
-def home(tmp_path: Path, assets: str) -> Iterator[Home]:
-    """A root and a project for this test; whatever a failure leaves running is ended."""
-    project = tmp_path / "project"
-    project.mkdir()
-    home = Home(root=tmp_path / "home", project=project, assets=assets)
-    yield home
-    home.sweep()
-
-
 def test_examples_share_one_cluster_that_ci_deletes(home: Home) -> None:
     """With four xdist workers all examples share one default cluster; in CI it is deleted, and that is timed."""
     shutil.copytree(EXAMPLES, home.project / "examples", ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
-    run = home.run("examples", "-n", "4", ci=True)
+    temporary = home.project / "tmp"
+    temporary.mkdir()
+    run = home.run("examples", "-n", "4", ci=True, TMPDIR=str(temporary))
     assert run.returncode == 0, run.output
+    # The operator of the examples is killed, and its client has copies of certificates.
+    assert [path.name for path in temporary.iterdir() if not path.name.startswith("pytest-of-")] == []
     default = [event for event in home.events(Phase.CREATE) if event.kubernetes.startswith("v1.36.")]
     assert len(default) == 1
     assert default[0].cluster in {event.cluster for event in home.events(Phase.DELETE) if event.ok}
@@ -74,10 +67,10 @@ def test_examples_share_one_cluster_that_ci_deletes(home: Home) -> None:
 def test_cluster_stays_warm_and_clean_between_runs(home: Home) -> None:
     """Outside CI the cluster is reset in the background after the run, serves the next run, and goes after its TTL."""
     write_project(home.project, {"test_it.py": ONE_TEST})
-    first = home.run("-n", "2", KINA_TTL="8s")
+    first = home.run("-n", "2", KINA_TTL="10m")
     assert first.returncode == 0, first.output
     home.wait_until(lambda: home.records()[0]["state"] == "READY", 30, "reset in the background")
-    second = home.run(KINA_TTL="8s")
+    second = home.run(KINA_TTL="1s")  # the TTL is the last user's
     assert second.returncode == 0, second.output
     assert len(home.events(Phase.CREATE)) == 1
     assert [event.start for event in home.events(Phase.LEASE_WAIT)][-1] == "reused"

@@ -94,7 +94,14 @@ def test_wrong_options_are_named_together(project: Project, monkeypatch: pytest.
     ("table", "said"),
     [
         ("[tool.kina]\nsimulated_nodes = '3'", "[tool.kina] in *: simulated_nodes: expected a whole number"),
-        ("[tool.kina]\nprofile = 'api'\nsimulated_nodes = 3", "profile='api' has no nodes"),
+        (
+            "[tool.kina]\nprofile = 'api'\nsimulated_nodes = 3",
+            "[tool.kina] in *: simulated_nodes: profile='api' has no",
+        ),
+        (
+            "[tool.kina]\nprofile = 'api'\n[tool.kina.clusters.big]\nsimulated_nodes = 3",
+            "[tool.kina.clusters.big] in *: simulated_nodes: profile='api' has no",
+        ),
         ("[tool.kina.clusters.big]\nversions = ['1.35']", "[tool.kina.clusters.big] in *: versions: belongs on a mark"),
     ],
 )
@@ -158,8 +165,9 @@ def test_plan_lists_needs_and_runs_nothing(project: Project) -> None:
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "*= kina plan =*",
             "kina: provider *FakeProvider*",
+            "*= kina plan =*",
+            "kina: root *",
             "3 tests: Kubernetes 1.36 workloads with 1 simulated node; isolation namespace",
             "1 test: big: Kubernetes 1.36 workloads with 9 simulated nodes (A=true) + small: Kubernetes 1.36 api; *",
             "2 tests: Kubernetes 1.36 workloads with 1 simulated node; isolation fresh per function",
@@ -169,6 +177,15 @@ def test_plan_lists_needs_and_runs_nothing(project: Project) -> None:
         ]
     )
     assert not project.home.exists()
+
+
+@pytest.mark.parametrize("how", [(), ("-v",), ("-q",)])
+def test_plan_repeats_nothing_of_the_header(project: Project, how: tuple[str, ...]) -> None:
+    """Provider and root are said once, by pytest's header or by the plan."""
+    project.write(test_a="def test_it(kina_cluster): pass")
+    said = project.run("--kina-plan", *how).outlines
+    for beginning in ("kina: provider pytest_kina", "kina: root "):
+        assert sum(line.startswith(beginning) for line in said) == 1
 
 
 def test_plan_is_shown_under_xdist(project: Project) -> None:

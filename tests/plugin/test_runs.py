@@ -28,6 +28,18 @@ def test_run_shares_one_cluster(project: Project, how: tuple[str, ...]) -> None:
     assert len({event.run for event in project.events(Phase.LEASE_WAIT)}) == 1
 
 
+def test_one_failed_creation_fails_the_tests_of_all_workers(project: Project) -> None:
+    """The circuit breaker: nobody waits for the same failure again, and each test shows its cause."""
+    pytest.importorskip("xdist")
+    project.order(failures={"create": "etcd found no room"}, delays={"create": 0.2})
+    project.write(test_a=SHARED, test_b=SHARED)
+    result = project.run_apart("-n", "2")
+    result.assert_outcomes(errors=12)
+    assert project.calls()["create"] == 1
+    assert result.stdout.str().count("could not be made: etcd found no room") >= 12
+    result.stdout.fnmatch_lines(["*not tried again, because it has failed in this run: cluster kina-*"])
+
+
 @pytest.mark.parametrize("how", [("-p", "no:cacheprovider"), ("--strict-markers", "--strict-config"), ("-x",)])
 def test_run_works_with_options_of_pytest(project: Project, how: tuple[str, ...]) -> None:
     """Options that take parts of pytest away, or make it strict, change nothing."""
@@ -72,6 +84,24 @@ def test_controller_deletes_what_the_workers_left(project: Project, monkeypatch:
     result.stdout.fnmatch_lines(["*kina timings*", "*delete *"])
     assert project.records() == []
     assert [event.worker for event in project.events(Phase.DELETE)] == ["main"]
+
+
+def test_cluster_that_could_not_be_deleted_is_told(project: Project) -> None:
+    """With TTL 0 the report says what the run had to leave behind; deletions that went well are only in the timings."""
+    project.write(test_a=SHARED)
+    assert "kina: tidied" not in project.run("--kina-ttl=0").stdout.str()
+    project.order(failures={"delete": "it would not go"})
+    project.run("--kina-ttl=0").stdout.fnmatch_lines(["*= kina: tidied =*", "*kina-* failed: it would not go*"])
+    assert len(project.records()) == 1
+
+
+def test_what_a_worker_tidies_is_told(project: Project) -> None:
+    """What a run deletes because it had been idle stands in the report, also when an xdist worker did it."""
+    pytest.importorskip("xdist")
+    project.write(test_a="def test_it(kina_cluster): pass")
+    project.run("--kina-ttl=1ms").assert_outcomes(passed=1)
+    result = project.run_apart("-n", "1")
+    result.stdout.fnmatch_lines(["*= kina: tidied =*", "slot 0: deleted kina-* (idle for * of 0s)"])
 
 
 def test_cluster_of_one_run_serves_the_next(project: Project) -> None:
@@ -155,7 +185,13 @@ def test_failing_preparation_fails_only_those_who_need_it(project: Project) -> N
     )
     result = project.run()
     result.assert_outcomes(passed=1, errors=2)
-    result.stdout.fnmatch_lines(["*BinaryError: the fake provider has no Kubernetes 1.99*", "*use 1.34, 1.35, 1.36*"])
+    result.stdout.fnmatch_lines(
+        [
+            "*the fake provider has no Kubernetes 1.99*",
+            "*Needed by test_a.py::test_bad[[]1.99], test_a.py::test_also_bad[[]1.99].",
+            "*use 1.34, 1.35, 1.36*",
+        ]
+    )
     assert project.calls()["prepare"] == 2
 
 
@@ -168,21 +204,13 @@ def test_unavailable_provider_is_explained_by_each_test(project: Project) -> Non
     result.stdout.fnmatch_lines(["*cannot run here: no fakes on Sundays*", "*Next step: *"])
 
 
-def test_unknown_provider_is_explained(project: Project) -> None:
-    """A provider that does not exist is an error of the tests that need it, with the known names."""
-    project.write(test_a=SHARED + "\ndef test_plain(): pass")
-    result = project.run("--kina-provider=imaginary")
-    result.assert_outcomes(passed=1, errors=6)
-    result.stdout.fnmatch_lines(["*there is no provider called 'imaginary'; known are *embedded*"])
-
-
 def test_unusable_home_is_explained(project: Project) -> None:
     """A root that cannot be used fails the tests that need clusters, naming the place and the next step."""
     project.home.write_text("a file")
     project.write(test_a="def test_it(kina_cluster): pass\ndef test_plain(): pass")
     result = project.run()
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines([f"*StateError: {project.home}*is not a directory*", "*Next step: set KINA_HOME*"])
+    result.stdout.fnmatch_lines([f"{project.home}*is not a directory*", "*Next step: set KINA_HOME*"])
 
 
 def test_failed_creation_is_explained_and_leaves_nothing(project: Project) -> None:
@@ -284,3 +312,30 @@ def test_bare_run_imports_nothing_heavy(project: Project) -> None:
     )
     result = project.run_apart("-p", "no:xdist", "-p", "no:timeout", "-s", provider="--kina-provider=auto")
     result.stdout.fnmatch_lines(["heavy: []"])
+
+
+def test_what_hooks_and_fixtures_print_at_the_end_of_a_lease_is_captured(project: Project) -> None:
+    """A lease that ends with its test ends inside of pytest's capturing, so that a passed test prints nothing."""
+    project.pytester.makeconftest("""
+        import pytest
+        def pytest_kina_cluster_ready(cluster): print("hook: ready")
+        def pytest_kina_cluster_release(cluster): print("hook: release")
+        @pytest.fixture(scope="module")
+        def operator(kina_cluster):
+            yield
+            print("fixture: stop")
+    """)
+    project.write(
+        test_a="""
+            import pytest
+            @pytest.mark.kina_cluster(isolation="exclusive")
+            def test_good(operator): pass
+            @pytest.mark.kina_cluster(isolation="exclusive")
+            def test_bad(operator): assert False
+        """
+    )
+    result = project.run()
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*Captured stdout setup*", "hook: ready", "*Captured stdout teardown*"])
+    shown = [line for line in result.outlines if line.startswith(("hook", "fixture"))]
+    assert shown == ["hook: ready", "fixture: stop", "hook: release"]  # those of the failed test alone

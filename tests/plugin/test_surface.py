@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import pytest_kina
-from pytest_kina import hookspecs
+from pytest_kina import hookspecs, testing
+from pytest_kina.cli import parser
 from pytest_kina.marks import MARK_KEYS
 from pytest_kina.options import OPTIONS
 from pytest_kina.settings import SPEC_KEYS, read_project
@@ -25,13 +26,19 @@ def listed() -> dict[str, list[str]]:
             names = sections.setdefault(heading[1], [])
         elif line and not line.startswith("#"):
             names.append(line)
-    return sections
+    return {heading: sorted(names) for heading, names in sections.items()}  # merging two branches may mix up lines
 
 
 def test_package_exports_what_is_listed() -> None:
     """``__all__`` is the list, and every name in it can be had."""
     assert sorted(pytest_kina.__all__) == listed()["package"]
     assert all(getattr(pytest_kina, name) for name in pytest_kina.__all__)
+
+
+def test_testing_exports_what_is_listed() -> None:
+    """What authors of providers and of tools over them may import."""
+    assert sorted(testing.__all__) == listed()["testing"]
+    assert all(getattr(testing, name) for name in testing.__all__)
 
 
 def test_marks_and_fixtures_are_what_is_listed(pytester: pytest.Pytester) -> None:
@@ -70,3 +77,8 @@ def test_hooks_and_entry_points_are_what_is_listed() -> None:
     assert sorted(hooks) == listed()["hooks"]
     points = [f"{point.group}: {point.name} = {point.value}" for point in distribution("pytest-kina").entry_points]
     assert sorted(points) == sorted(listed()["entry points"])
+
+
+def test_commands_are_what_is_listed() -> None:
+    """What ``pytest-kina --help`` offers."""
+    assert sorted(re.findall(r"^    ([a-z]+)\b", parser().format_help(), re.MULTILINE)) == listed()["commands"]

@@ -29,3 +29,26 @@ def test_all_lists_every_error() -> None:
     classes = {name for name, value in vars(errors).items() if inspect.isclass(value) and issubclass(value, Exception)}
     assert classes == set(errors.__all__)
     assert all(name in (errors.__doc__ or "") for name in classes)
+
+
+def test_an_error_is_explained_once() -> None:
+    """A paragraph more goes before the next step, also when the same error is raised again, and survives pickling."""
+    error = errors.StateError("broken", next_step="mend it")
+    for paragraph in ("the disk is full", "", "the disk is full"):
+        error.explain(paragraph)
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "broken\nthe disk is full\nNext step: mend it"
+    assert error.args == ("broken\nthe disk is full",)
+
+
+@pytest.mark.parametrize(
+    ("error", "whole", "line"),
+    [
+        (errors.ProvisionError("it broke\nits log", next_step="read on"), "it broke\nits log", "it broke"),
+        (ValueError("odd\nvery odd"), "ValueError: odd\nvery odd", "ValueError: odd"),
+        (OSError(), "OSError: ", "OSError: "),
+    ],
+)
+def test_what_happened_without_the_next_step(error: Exception, whole: str, line: str) -> None:
+    """Of our own errors the message, of all others the type, too; on one line when there is no room for more."""
+    assert errors.told(error) == whole
+    assert errors.one_line(error) == line

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from pytest_kina.progress import ProgressFile, current, silent
 
 
@@ -20,6 +22,7 @@ def test_latest_step_of_each_process_is_shown(tmp_path: Path) -> None:
     assert [step["who"] for step in current(tmp_path)] == ["gw1"]
 
 
-def test_silent_progress_says_nothing() -> None:
+def test_silent_progress_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """Nobody needs to watch."""
     silent("x", 1, 2)
+    assert capfd.readouterr() == ("", "")

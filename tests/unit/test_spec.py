@@ -13,7 +13,14 @@ IDENTITY = {"kubernetes": "v1.36.3", "kube-apiserver": "abc"}
 
 def test_spec_survives_json() -> None:
     """A spec is the same after a trip through a file."""
-    spec = ClusterSpec(version="1.35", feature_gates=(("A", True), ("B", False)), api_server_args=(("v", "2"),))
+    spec = ClusterSpec(
+        version="1.35",
+        feature_gates=(("A", True), ("B", False)),
+        api_server_args=(("v", "2"),),
+        provider_options=(("cni", "ptp"), ("ports", (80, 443))),
+        needs=("pods",),
+        images=("app:test",),
+    )
     assert ClusterSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
 
 
@@ -47,13 +54,29 @@ def test_fingerprint_ignores_how_the_version_was_spelt() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"profile": "api"}, {"simulated_nodes": 2}, {"feature_gates": (("A", True),)}, {"api_server_args": (("v", "1"),)}],
+    [
+        {"profile": "api"},
+        {"simulated_nodes": 2},
+        {"feature_gates": (("A", True),)},
+        {"api_server_args": (("v", "1"),)},
+        {"workers": 1},
+        {"cpus": 2},
+        {"memory_mib": 512},
+        {"provider_options": (("cni", "cilium"),)},
+    ],
 )
 def test_fingerprint_covers_what_shapes_the_cluster(change: dict[str, object]) -> None:
     """Every field that shapes the cluster changes the fingerprint."""
     base = ClusterSpec()
     other = dataclasses.replace(base, **change)  # type: ignore[arg-type]
     assert fingerprint(base, "embedded", IDENTITY) != fingerprint(other, "embedded", IDENTITY)
+
+
+@pytest.mark.parametrize("change", [{"needs": ("pods",)}, {"images": ("app:test",)}])
+def test_fingerprint_ignores_what_is_asked_of_the_provider(change: dict[str, object]) -> None:
+    """Who needs more of a provider, or loads an image, may still use the same cluster."""
+    other = dataclasses.replace(ClusterSpec(), **change)  # type: ignore[arg-type]
+    assert fingerprint(ClusterSpec(), "kind", IDENTITY) == fingerprint(other, "kind", IDENTITY)
 
 
 def test_fingerprint_covers_provider_and_identity() -> None:
