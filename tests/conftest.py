@@ -35,6 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(LeakGate(), "leak-gate")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Campaigns have bounds of their own; the time-out of pyproject.toml is for tests that have none."""
+    for item in items:
+        if item.get_closest_marker("long") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 @pytest.fixture(scope="session")
 def assets() -> str:
     """The directories of the real binaries, as ``KINA_ASSETS`` names them."""

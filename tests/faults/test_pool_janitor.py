@@ -196,6 +196,8 @@ def test_a_second_janitor_leaves_the_work_to_the_first(root: Path) -> None:
     """It finds the lock held, and ends."""
     kit = Kit(root)
     lease(kit)
+    # It lets its parent go before it takes the lock; until then the work would be ours, and for good.
+    wait_until(lambda: is_held(lock_of(kit.root)), "the janitor took no lock")
     (first,) = janitors(root)
     work(kit.root)
     assert janitors(root) == [first]
