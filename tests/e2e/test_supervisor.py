@@ -414,6 +414,48 @@ def test_the_death_of_a_component_ends_the_cluster_and_is_written_down(place: Pl
     }
 
 
+def crashing(place: Place, script: str, *, stateless: bool = True) -> Link:
+    """A supervisor with a component that lasts, and one that writes a line and then does what the script says."""
+    link, _ = started(place, "lasting")
+    script = f"echo started; {script}"
+    log = place.directory / "kwok.log"
+    link.spawn("kwok", ["/bin/sh", "-c", script], {}, log, Deadline(10), stateless=stateless)
+    return link
+
+
+@pytest.mark.parametrize("is_adopted", [False, True])
+def test_a_crash_of_a_stateless_component_is_mended(place: Place, is_adopted: bool) -> None:
+    """It is started again, its log says so, and nobody is told of a death."""
+    once = place.directory / "crashed"
+    link = crashing(place, f"test -e {once} && exec sleep 300; touch {once}; exit 2")
+    if is_adopted:
+        link.adopt(Deadline(10))
+    until(lambda: (place.directory / "kwok.log").read_text().count("started\n") == 2)
+    assert "kwok has crashed and is started again" in (place.directory / "kwok.log").read_text()
+    until(lambda: len(sleeping(place)) == 2)
+    assert not (place.directory / _supervisor.DIED_FILE).exists()
+    assert is_adopted or link.exits() == []
+    (place.directory / _supervisor.STOP_FILE).touch()
+    assert_ends(components(place))
+    link.close()
+
+
+@pytest.mark.parametrize(
+    ("script", "stateless", "starts"),
+    [("exit 2", True, 4), ("exit 1", True, 1), ("exit 0", True, 1), ("kill -KILL $$", True, 1), ("exit 2", False, 1)],
+    ids=["again and again", "an error", "an end", "a kill", "with a state"],
+)
+def test_what_is_no_passing_crash_ends_the_cluster(place: Place, script: str, stateless: bool, starts: int) -> None:
+    """Nor are crashes without end, exits that a component has chosen, kills, and crashes of components with a state."""
+    link = crashing(place, f"sleep 0.1; {script}", stateless=stateless)
+    link.adopt(Deadline(10))
+    until((place.directory / _supervisor.DIED_FILE).exists)
+    assert json.loads((place.directory / _supervisor.DIED_FILE).read_text())["component"] == "kwok"
+    assert (place.directory / "kwok.log").read_text().count("started\n") == starts
+    until(lambda: not components(place))
+    link.close()
+
+
 @pytest.mark.parametrize("content", [b"", b"{torn", b"7", b'{"other": 1}', b'{"component": "stranger"}'])
 def test_a_restart_that_makes_no_sense_is_refused_and_harms_nobody(place: Place, content: bytes) -> None:
     """A malformed request is answered with an error and goes away; the cluster lives on."""

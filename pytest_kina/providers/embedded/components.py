@@ -6,7 +6,7 @@ The flags are the same for Kubernetes 1.34, 1.35 and 1.36, and for etcd 3.6.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_kina.certificates import CLIENT_CA
@@ -51,11 +51,15 @@ _NO_CONTROLLERS = (
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A program to run: ``name`` is also the binary's; ``environment`` is added to the common one."""
+    """A program to run: ``name`` is also the binary's; ``environment`` is added to the common one.
+
+    A ``stateless`` one keeps nothing that a new start would not find in the API, and may be started again.
+    """
 
     name: str
     flags: tuple[tuple[str, str], ...]
     environment: tuple[tuple[str, str], ...] = field(default=())
+    stateless: bool = False
 
     def argv(self, program: Path) -> list[str]:
         """The command line."""
@@ -169,7 +173,7 @@ def scheduler(spec: ClusterSpec, layout: Layout) -> Component:
 
 def kwok(layout: Layout) -> Component:
     """The kubelet of all nodes; without leases, since nobody waits for heartbeats."""
-    return _component(
+    usual = _component(
         KWOK,
         {
             "kubeconfig": kubeconfig(layout, KWOK),
@@ -178,6 +182,7 @@ def kwok(layout: Layout) -> Component:
             "node-lease-duration-seconds": "0",
         },
     )
+    return replace(usual, stateless=True)
 
 
 def kubeconfig(layout: Layout, component: str) -> Path:

@@ -107,9 +107,21 @@ class Link:
         answer: dict[str, int] = self._expect("reserved", deadline)["ports"]
         return answer
 
-    def spawn(self, component: str, argv: Sequence[str], env: Mapping[str, str], log: Path, deadline: Deadline) -> None:
-        """Start a component. Raises :class:`LinkBroken`, also when its program cannot be executed."""
-        self._order("spawn", component=component, argv=list(argv), env=dict(env), log=str(log))
+    def spawn(
+        self,
+        component: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        deadline: Deadline,
+        *,
+        stateless: bool = False,
+    ) -> None:
+        """Start a component; a ``stateless`` one is started again when it crashes.
+
+        Raises :class:`LinkBroken`, also when its program cannot be executed.
+        """
+        self._order("spawn", component=component, argv=list(argv), env=dict(env), log=str(log), stateless=stateless)
         self._expect("spawned", deadline)
 
     def adopt(self, deadline: Deadline) -> None:

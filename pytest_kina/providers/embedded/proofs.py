@@ -56,6 +56,10 @@ class Proofs:
             self.hooks_are_done()
             self._server("the namespace default exists", "/api/v1/namespaces/default")
 
+    def service_is_there(self) -> None:
+        """The API server's own service, which it makes in its own time, and which nobody has added or lost later."""
+        self._server("the service kubernetes exists", "/api/v1/namespaces/default/services/kubernetes")
+
     def is_made_of(self, template: Template) -> None:
         """What the API server serves is the template's. Raises :class:`ProvisionError`."""
         if (found := self.uid()) != template.uid:

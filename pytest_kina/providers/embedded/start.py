@@ -70,6 +70,8 @@ class Start:
             prove.objects_can_be_written()
             if self._template:
                 prove.is_made_of(self._template)
+            else:  # before a template or an inventory is made of it
+                prove.service_is_there()
 
     def _settle_workloads(self, prove: Proofs, admin: Probe) -> None:
         with Gate(self._layout.gate) as gate:
@@ -143,4 +145,5 @@ class Start:
         common = {name: value for name, value in environment().items() if name in _ENVIRONMENT}
         argv = component.argv(self._recipe.paths[component.name])
         env = common | dict(component.environment)
-        self.link.spawn(component.name, argv, env, self._layout.log(component.name), self._deadline)
+        log = self._layout.log(component.name)
+        self.link.spawn(component.name, argv, env, log, self._deadline, stateless=component.stateless)
