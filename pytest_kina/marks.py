@@ -32,6 +32,7 @@ _PROVIDER = re.compile(r"[A-Za-z_][\w.-]*(:[A-Za-z_]\w*)?")
 _MEMORY = re.compile(r"([1-9]\d*)(Mi|Gi)")
 _IMAGE = re.compile(r"[^\s-]\S*")
 
+_CONTENT = ("images", "crds", "helm", "manifests", "bootstrap")
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 Keys = Mapping[str, Any]
@@ -190,6 +191,7 @@ def _differences(spec: ClusterSpec, default: ClusterSpec) -> str:
         f"{key}={_short(value)}" for key, value in spec.provider_options if (key, value) not in default.provider_options
     ]
     parts += [need for need in spec.needs if need not in default.needs]
+    parts += [name for name in _CONTENT if getattr(spec, name) not in ((), getattr(default, name))]
     return "-".join(parts) or ("" if spec == default else "plain")
 
 

@@ -41,6 +41,8 @@ class _Held:
     loan: Loan
     fixture: pytest.FixtureDef[Any]
     request: pytest.FixtureRequest
+    test: str
+    """The id of the test that asked for it."""
     for_test: bool
     names: set[str]
     """Fixtures of users that depend on the loan and outlive a test."""
@@ -81,7 +83,9 @@ class Keeper:
         wanted = self._asked.resolve(item, parameter)
         loan = self.run.lease(wanted, note=item.nodeid)
         for_test = parameter is None or not (wanted.shared or wanted.scope == "module")
-        self._held = _Held(loan=loan, fixture=fixture, request=request, for_test=for_test, names=set())
+        self._held = _Held(
+            loan=loan, fixture=fixture, request=request, test=item.nodeid, for_test=for_test, names=set()
+        )
         try:
             for cluster in loan.clusters.values():
                 self._config.hook.pytest_kina_cluster_ready(cluster=cluster)
@@ -138,8 +142,9 @@ class Keeper:
     def holder(self) -> tuple[bool, str]:
         """Whether the clusters leased now are shared, and else the test or module that they are leased for."""
         assert self._held is not None, "a cluster is leased"
-        wanted = self._held.loan.request
-        return wanted.shared, wanted.holder
+        if self._held.loan.request.shared:
+            return True, ""
+        return False, self._held.for_module or self._held.test
 
     def timings(self, cluster: Cluster) -> Timings:
         """The stopwatch and the events of a leased cluster."""

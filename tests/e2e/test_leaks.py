@@ -33,9 +33,10 @@ def test_tidy(kina_cluster, kina_namespace):
 def test_shared(kina_cluster, number):
     kina_cluster.apply(role(f"shared-{number}"), field_manager="somebody")
 
+@pytest.mark.parametrize("name", ["alone"])
 @pytest.mark.kina_cluster(isolation="exclusive")
-def test_exclusive(kina_cluster):
-    kina_cluster.apply(role("alone"))
+def test_exclusive(kina_cluster, name):
+    kina_cluster.apply(role(name))
     kina_cluster.delete("clusterrole/view")
 """
 
@@ -147,8 +148,8 @@ def test_a_searched_run_names_the_test(home: Home) -> None:
     ended = home.run("--kina-find-leaks", "-k", "exclusive or tidy", ci=True)
     assert ended.outcomes["passed"] == 2, ended.output
     section = ended.output.partition("kina: left behind")[2]
-    assert "/alone added by pytest-kina in test_it.py::test_exclusive" in section
-    assert "/view removed in test_it.py::test_exclusive" in section
+    assert "/alone added by pytest-kina in test_it.py::test_exclusive[alone]" in section
+    assert "/view removed in test_it.py::test_exclusive[alone]" in section
     assert section.count("clusterroles") == 2
     assert "More with" not in section
 

@@ -154,6 +154,7 @@ def test_holder_is_the_test_or_the_module() -> None:
         ({"provider_options": {"config": {"kind": "Cluster"}}}, "config=acf40d9e"),
         ({"needs": ["pods", "images"]}, "images-pods"),
         ({"version": "1.35", "profile": "api"}, "1.35-api"),
+        ({"crds": ["/a/crd"], "manifests": ["/a/m.yaml"], "images": ["app:1"]}, "images-crds-manifests"),
     ],
 )
 def test_ids_say_what_differs(keys: dict[str, Any], text: str) -> None:
