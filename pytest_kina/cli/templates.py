@@ -25,13 +25,17 @@ from pytest_kina.providers.embedded.templates import Template, found, remove
 from pytest_kina.settings import Settings
 
 HELP = "show, make and remove templates of embedded clusters"
+_BUILD = (
+    "Make the template of a kind of cluster, unless it is there. It is made of a new cluster in an empty slot, which "
+    "is deleted again. The cluster is described as for `pytest-kina up`."
+)
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare what the command takes."""
     acts = command.add_subparsers(dest="act", metavar="ACT", required=True)
     shown = acts.add_parser("list", help="show all templates, the one used last first")
-    build = acts.add_parser("build", help="make the template of a cluster, unless it is there", description=up.__doc__)
+    build = acts.add_parser("build", help="make the template of a cluster, unless it is there", description=_BUILD)
     up.add_arguments(build)
     removal = acts.add_parser("remove", help="remove templates; clusters made of them are not affected")
     removal.add_argument("key", nargs="*", help="keys, as `pytest-kina templates list` shows them")

@@ -315,6 +315,9 @@ def test_templates_are_built_listed_and_removed_by_command(
     assert main(["--home", str(folder / "root"), "down"]) == 0
     assert main(["--home", str(folder / "root"), "templates", "list"]) == 0
     assert "KUBERNETES" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["templates", "build", "--help"])
+    assert "Make the template of a kind of cluster" in " ".join(capsys.readouterr().out.split())
     assert command(capsys, folder, "remove")[0] == 2
     assert command(capsys, folder, "remove", "0000")[0] == 1
     assert command(capsys, folder, "remove", built["key"]) == (0, {"removed": [built["key"]]})
