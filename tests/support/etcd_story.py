@@ -11,6 +11,8 @@ from pytest_kina import crashpoints
 from pytest_kina.errors import ProvisionError
 from pytest_kina.pool import Lease, tidying
 from pytest_kina.providers import Place
+from pytest_kina.providers.embedded import processes
+from pytest_kina.providers.embedded.layout import Layout
 from pytest_kina.waiting import Deadline, wait_until
 from tests.support.etcd_provider import NAME, EtcdProvider
 from tests.support.pool_kit import Kit
@@ -90,4 +92,10 @@ def kill_etcd(lease: Lease) -> None:
     for pid, line, _ in every_process():
         if line.split(maxsplit=1)[0].endswith("/etcd") and f"{lease.directory}/" in line:
             os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: lease.unhealthy() is not None or None, Deadline(5.0), interval=0.05)
+    wait_until(lambda: _is_known_dead(lease) or None, Deadline(5.0), interval=0.05)
+
+
+def _is_known_dead(lease: Lease) -> bool:
+    """Not by etcd's silence: a supervisor that has stopped meanwhile would be killed before anybody has seen it stop."""
+    layout = Layout(lease.directory)
+    return layout.died.exists() or processes.supervisor(layout.identity, lease.name) is None
