@@ -6,6 +6,7 @@ import json
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,11 @@ def ask(path: Path) -> subprocess.Popen[bytes]:
 
 def has_open(process: subprocess.Popen[bytes], path: Path) -> bool:
     """Whether the process has the file open."""
-    return any(entry.readlink() == path for entry in Path(f"/proc/{process.pid}/fd").iterdir())
+    for entry in Path(f"/proc/{process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile: those of its own loader, say
+            if entry.readlink() == path:
+                return True
+    return False
 
 
 def answer(process: subprocess.Popen[bytes]) -> dict[str, str]:
