@@ -19,9 +19,9 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kina.errors import NotReadyError, PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import Lease, builds, default_size, pool, waiting_hint
+from pytest_kina.pool import Lease, asking, builds, default_size, pool, waiting_hint
 from pytest_kina.pool.builds import Build
-from pytest_kina.pool.locks import ProcessLock, is_held
+from pytest_kina.pool.locks import ProcessLock, is_held, try_lock
 from pytest_kina.pool.records import State
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.providers import CannotReset, Place
@@ -507,6 +507,18 @@ def test_the_last_two_slots_are_not_both_kept(make_kit: Make, monkeypatch: pytes
     for thread in threads:
         thread.join()
     assert sorted(kept) == [False, True]
+
+
+def test_who_never_gets_a_turn_to_keep_is_told(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody else keeps a cluster, for ever: nothing is kept, and nobody is told that it were."""
+    monkeypatch.setattr(asking, "_KEEP_PATIENCE", 0.05)
+    lease = kit.lease()
+    turn = try_lock(kit.root.slots / "keeping.lock")
+    assert turn is not None
+    assert not lease.keep("me")
+    turn.release()
+    lease.release()
+    assert kit.states() == ["DIRTY", "EMPTY"]
 
 
 def test_who_waits_for_what_was_kept_meanwhile_is_told(make_kit: Make) -> None:
