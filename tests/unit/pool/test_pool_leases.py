@@ -19,10 +19,10 @@ from types import SimpleNamespace
 import pytest
 
 from pytest_kina.errors import NotReadyError, PoolTimeoutError, ProvisionError, StateError
-from pytest_kina.pool import Lease, asking, builds, default_size, pool, waiting_hint
+from pytest_kina.pool import Lease, asking, builds, default_size, pool, records, waiting_hint
 from pytest_kina.pool.builds import Build
 from pytest_kina.pool.locks import ProcessLock, is_held, try_lock
-from pytest_kina.pool.records import State
+from pytest_kina.pool.records import Record, State
 from pytest_kina.pool.slot import HeldSlot
 from pytest_kina.providers import CannotReset, Place
 from pytest_kina.spec import ClusterDescription, ClusterSpec
@@ -260,6 +260,24 @@ def test_a_failed_creation_ends_the_tries_of_its_run(make_kit: Make, order: Orde
     for again in (lambda: colleague.lease(isolation, version="1.35"), lambda: make_kit().lease(isolation)):
         with pytest.raises(ProvisionError, match="could not be made"):
             again()
+
+
+@pytest.mark.parametrize("isolation", ["exclusive", "namespace", "fresh"])
+def test_a_new_cluster_that_nobody_can_be_told_of_goes(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch, isolation: str
+) -> None:
+    """The disk is full when it is to be handed out: it is deleted now, not when somebody sweeps."""
+    write = records.write
+
+    def refuse(slots: Path, number: int, record: Record) -> None:
+        if record.note.doing == "using":
+            raise StateError("the disk is full", next_step="make room")
+        write(slots, number, record)
+
+    monkeypatch.setattr(records, "write", refuse)
+    with pytest.raises(StateError, match="the disk is full"):
+        kit.lease(isolation)
+    assert (kit.clusters(), kit.states()) == ([], ["EMPTY", "EMPTY"])
 
 
 def test_a_failed_creation_is_seen_by_who_waits_for_it(make_kit: Make, order: Order) -> None:

@@ -21,6 +21,8 @@ from pytest_kina.testing import CALLS, FakeProvider, backend_state, read_calls, 
 from pytest_kina.timing import read_spool
 from tests.support.pool_kit import Kit
 
+Order = Callable[..., Path]
+
 Make = Callable[..., Kit]
 
 
@@ -203,6 +205,19 @@ def test_a_leftover_beside_a_recorded_cluster_is_deleted(kit: Kit) -> None:
     (stray / "backend").write_text("{}", encoding="utf-8")
     assert kit.pool.tidy() == [f"slot 0: deleted the leftover {stray.name}"]
     assert kit.clusters() == [lease.name]
+
+
+def test_a_leftover_that_cannot_be_deleted_is_named_and_keeps_nobody_from_the_slot(kit: Kit, order: Order) -> None:
+    """Each look says why it is still there; the slot's own cluster is handed out all the same."""
+    lease = kit.lease("namespace")
+    lease.release()
+    stray = kit.root.clusters / f"kina-{kit.root.pool_id}-0-deadbeef"
+    stray.mkdir()
+    order(failures={"delete": "it is stuck"})
+    (said,) = [text for text in kit.pool.tidy() if "leftover" in text]
+    assert said.startswith(f"slot 0: the leftover {stray.name} could not be deleted: ")
+    assert "it is stuck" in said
+    assert kit.lease("namespace").name == lease.name
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"schema": 1, "state": "PINK"}', '{"schema": 1}', "[1]"])
