@@ -180,9 +180,9 @@ def garbage(percent: int) -> Iterator[None]:
     """The API servers of clusters that are started meanwhile run with this ``GOGC``."""
     usual = Link.spawn
 
-    def spawn(self: Link, component: str, argv: Any, env: Any, log: Any, deadline: Any) -> None:
+    def spawn(self: Link, component: str, argv: Any, env: Any, log: Any, deadline: Any, **rest: Any) -> None:
         changed = {"GOGC": str(percent)} if component == "kube-apiserver" else {}
-        usual(self, component, argv, {**env, **changed}, log, deadline)
+        usual(self, component, argv, {**env, **changed}, log, deadline, **rest)
 
     Link.spawn = spawn  # type: ignore[method-assign]
     try:
