@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -40,10 +39,8 @@ def test_what_the_provider_does_not_claim_is_no_want() -> None:
     assert Want.prepared(ClusterSpec(), "modest", Modest(), silent).provider_name == "modest"
 
 
-def test_content_that_cannot_be_installed_is_no_want(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_content_that_cannot_be_installed_is_no_want(monkeypatch: pytest.MonkeyPatch) -> None:
     """What can be seen to be wrong without a cluster is seen before one is made."""
-    crds = tmp_path / "crds"
-    crds.mkdir()
     refused = SpecError("the chart is no chart", next_step="mend it")
 
     def refuse(spec: ClusterSpec) -> None:
@@ -51,5 +48,5 @@ def test_content_that_cannot_be_installed_is_no_want(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(content, "check", refuse)
     with pytest.raises(SpecError) as caught:
-        Want.prepared(ClusterSpec(crds=(str(crds),)), "fake", FakeProvider(), silent)
+        Want.prepared(ClusterSpec(), "fake", FakeProvider(), silent)
     assert caught.value is refused
