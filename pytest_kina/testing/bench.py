@@ -26,6 +26,7 @@ from pytest_kina.waiting import Deadline, wait_until
 
 _SLOT = 7
 _LOOK_AGAIN = 0.02
+_PATIENCE = 30.0  # seconds
 
 
 class Meddling(Stopwatch):
@@ -79,13 +80,23 @@ class Bench:
         """A stopwatch that calls ``effect`` at the end of ``phase``."""
         return Meddling(self.recorder, phase, effect)
 
-    def clear(self, make: Callable[[], Provider]) -> None:
-        """Delete every cluster that is still there, then the directory."""
+    def clear(self, make: Callable[[], Provider], patience: float = _PATIENCE) -> None:
+        """Delete every cluster that is still there, then the directory.
+
+        Supervisors and the janitor end once their clusters are gone, and may write until then. Raises
+        :class:`AssertionError` when somebody still does after ``patience`` seconds.
+        """
         for root in (self.directory / "root", self.directory / "foreign"):
             for directory in sorted(root.glob("clusters/*/")):
                 with suppress(Exception):  # whatever is wrong with this provider has been found, or will be
                     make().delete(place_at(open_root(root), directory.name))
+        if not wait_until(self._removed, Deadline(patience), interval=_LOOK_AGAIN):
+            left = sorted(str(path.relative_to(self.directory)) for path in self.directory.rglob("*"))
+            raise AssertionError(f"{self.directory} cannot be removed; {left} come back or are in use")
+
+    def _removed(self) -> bool:
         shutil.rmtree(self.directory, ignore_errors=True)
+        return not self.directory.exists()
 
 
 def place_at(root: Root, name: str) -> Place:

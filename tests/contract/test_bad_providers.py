@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import threading
 import time
 from contextlib import suppress
+from itertools import count
 
 import pytest
 
 from pytest_kina.providers import Place, ProviderInfo
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.testing import FakeProvider, checks, examine
-from pytest_kina.testing.bench import interrupted
+from pytest_kina.testing.bench import Bench, interrupted
 from pytest_kina.timing import Phase, Stopwatch
 from tests.contract.bad_providers import BAD, EVERYWHERE
 from tests.contract.suites import FakeSuite
@@ -36,6 +39,52 @@ def test_one_fault_is_found_by_one_test(bad: type[FakeProvider]) -> None:
 def test_a_fundamental_fault_is_found(bad: type[FakeProvider]) -> None:
     """The tests that are about it are among those that fail."""
     assert EVERYWHERE[bad] <= set(failures(bad))
+
+
+def test_what_ends_late_leaves_nothing() -> None:
+    """Supervisors and janitors may write until they have seen that their clusters are gone."""
+    bench, ended = Bench(), threading.Event()
+
+    def write() -> None:
+        for number in count():
+            if ended.is_set():
+                return
+            with suppress(FileNotFoundError):
+                (bench.root.processes / f"{number}.lock").touch()
+
+    writer, end = threading.Thread(target=write), threading.Timer(0.3, ended.set)
+    writer.start()
+    end.start()
+    bench.clear(FakeProvider)
+    end.join()
+    writer.join()
+    assert not bench.directory.exists()
+
+
+def test_what_does_not_go_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes for ever is a fault of the provider; the files tell who it is."""
+    bench, remove = Bench(), shutil.rmtree
+    (bench.directory / "clue").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda *_, **__: None)
+    with pytest.raises(AssertionError, match=r"cannot be removed; \['clue', .*\] come back or are in use"):
+        bench.clear(FakeProvider, patience=0.1)
+    remove(bench.directory)
+
+
+class Disturbed(FakeSuite):
+    """Somebody still writes at the end of each test."""
+
+    def teardown_method(self) -> None:
+        """As a bench says it that cannot be cleared."""
+        super().teardown_method()
+        raise AssertionError("in use")
+
+
+def test_what_does_not_go_fails_the_test_that_left_it() -> None:
+    """The report goes on to the last test."""
+    assert [(each.check, each.why) for each in examine(Disturbed)] == [
+        (name, "AssertionError: in use") for name in checks()
+    ]
 
 
 def test_each_check_can_fail() -> None:

@@ -53,8 +53,8 @@ def test_it(tmp_path):
 """
 TEMPORARY = """
 def test_it():
-    import tempfile
-    tempfile.mkdtemp()
+    import pathlib, tempfile
+    (pathlib.Path(tempfile.mkdtemp(suffix="left")) / "clue").touch()
 """
 VANISHED = """
 def test_it(tmp_path):
@@ -89,7 +89,7 @@ def test_a_process_that_is_left_fails_the_session(tmp_path: Path, source: str, h
     assert f"process {pid}: " in done.stderr
 
 
-@pytest.mark.parametrize(("source", "said"), [(LOCK, "held lock: "), (TEMPORARY, "temporary file: ")])
+@pytest.mark.parametrize(("source", "said"), [(LOCK, "held lock: "), (TEMPORARY, "left, with clue")])
 def test_a_lock_or_file_that_is_left_fails_the_session(tmp_path: Path, source: str, said: str) -> None:
     """So is a lock that is still held, and a file in the directory for temporary files."""
     done = session(tmp_path, source)

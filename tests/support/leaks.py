@@ -24,6 +24,7 @@ from tests.support.universal import every_process
 
 MARK = "LEAK_GATE"
 _PATIENCE = 10.0
+_SHOWN = 20
 
 
 class LeakGate:
@@ -73,7 +74,7 @@ class LeakGate:
             return
         # Runs of pytest that tests start keep their last three directories there, as pytest does everywhere.
         files = (path for path in sorted(self._temporary.iterdir()) if not path.name.startswith("pytest-of-"))
-        yield from (f"temporary file: {path}" for path in files)
+        yield from (f"temporary file: {path}{_content(path)}" for path in files)
 
     def _processes(self) -> Iterator[tuple[int, str]]:
         mark, place = f"{MARK}={self._name}".encode(), os.fsencode(self._base) + b"/"
@@ -82,6 +83,12 @@ class LeakGate:
             # The command line of this session may name the directory, too.
             if pid not in mine and (mark in environ.split(b"\0") or place in environ or f"{self._base}/" in line):
                 yield pid, line
+
+
+def _content(path: Path) -> str:
+    """What is in a directory: who has left it can be read from that."""
+    within = sorted(str(each.relative_to(path)) for each in path.rglob("*"))
+    return f", with {', '.join(within[:_SHOWN])}" if within else ""
 
 
 def _ancestors() -> Iterator[int]:
