@@ -330,7 +330,8 @@ def _repeated(versions: Sequence[str]) -> list[str]:
 
 def _bad_name(args: Sequence[Any]) -> str:
     if len(args) > 1:
-        return f"at most one positional argument, the cluster's name; got {tuple(args)!r}"
+        several = "a test with several clusters has one mark for each"
+        return f"at most one positional argument, the cluster's name ({several}); got {tuple(args)!r}"
     if not (isinstance(args[0], str) and _NAME.fullmatch(args[0])):
         return f"the positional argument is the cluster's name (letters, digits, '_', '.', '-'); got {args[0]!r}"
     return ""

@@ -133,6 +133,7 @@ def _writer(config: pytest.Config) -> Callable[[str], None]:
         if reporter := config.pluginmanager.getplugin("terminalreporter"):
             reporter.ensure_newline()
             reporter.write_line(line)
+            reporter.flush()  # a pipe, as in CI, would keep it until there is much to tell
 
     return write
 
