@@ -153,6 +153,8 @@ def _check_way(path: Path) -> None:
                 problem = f"is reached through {above}, a link of user {found.st_uid}, who can point it elsewhere"
                 raise _refused(path, problem, _ELSEWHERE)
             found = above.stat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise _refused(path, f"is below {above}, which is not a directory", _ELSEWHERE)
         if found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX:
             problem = f"is in {above}, where everybody can put another directory in its place"
             raise _refused(path, problem, f"chmod +t {above}, or {_ELSEWHERE}")
