@@ -173,8 +173,11 @@ class Verbs(ABC):
     def logs(
         self, target: str, *, container: str | None = None, tail: int | None = None, namespace: str | None = None
     ) -> str:
-        """What a pod has printed, the last ``tail`` lines of it. Simulated pods run nothing: KinaError says so."""
-        found = self._one(target, None, namespace, None)
+        """What the pod ``target`` (``"pod/a"`` or ``"a"``) has printed, the last ``tail`` lines of it.
+
+        Simulated pods run nothing: KinaError says so. Raises :class:`ValueError` for what has no logs.
+        """
+        found = self._one(target if "/" in target else f"pod/{target}", None, namespace, None)
         if found.kind.full_name != "pods":
             raise ValueError(f"only pods have logs: give 'pod/<name>', not {target!r}")
         if self.connection.traits.simulated:  # asking would make the API server look for a host called like the node

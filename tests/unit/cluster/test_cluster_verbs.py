@@ -285,7 +285,8 @@ def test_logs_come_from_the_api_unless_pods_are_simulated(
     fake_api.on("GET", path, ok(thing("p")))
     cluster = make_cluster(fake_api.url, provider=provider)
     if provider == "kind":
-        assert cluster.logs("pod/p", container="c", tail=2) == "one\ntwo\n"
+        for name in ("pod/p", "p"):  # as kubectl takes it
+            assert cluster.logs(name, container="c", tail=2) == "one\ntwo\n"
         assert fake_api.asked("GET", f"{path}/log")[0]["query"] == {"container": "c", "tailLines": "2"}
     else:
         with pytest.raises(KinaError, match=r"pod/p has no logs: its node is simulated"):
