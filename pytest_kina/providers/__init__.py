@@ -226,7 +226,7 @@ def _load(name: str, target: str, options: Mapping[str, Any]) -> Provider:
     except Exception as error:  # it may be anybody's module, with anything wrong in it
         raise ProviderUnavailableError(
             f"provider {name!r} could not be loaded from {target}: {type(error).__name__}: {error}",
-            next_step="install its distribution (embedded: pip install 'pytest-kina[embedded]'), or set PYTHONPATH for all",
+            next_step="install it (embedded: pip install 'pytest-kina[embedded]'), or set PYTHONPATH for all processes",
         ) from error
     if not isinstance(provider, Provider):
         missing = sorted(part for part in vars(Provider) if not part.startswith("_") and not hasattr(provider, part))
