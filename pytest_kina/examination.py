@@ -132,19 +132,22 @@ class Examination:
     def _lengthened(self, timings: RunTimings, specs: Mapping[str, _How]) -> RunTimings:
         """The timings with what was measured after the tests; half of the time is left for measuring again."""
         missing = _by_kind(gate.short(self._measured(timings), self._rules))
-        wanted = [(*specs[kind], count) for kind, count in missing.items() if kind in specs]
+        wanted: dict[_How, int] = {}
+        for kind, count in missing.items():
+            if how := specs.get(kind):  # one cycle lengthens the series of its deletion, too
+                wanted[how] = max(count, wanted.get(how, 0))
         if not wanted or not self._budget.seconds:
             return timings
         half = Deadline(self._budget.seconds / 2)
-        for spec, fresh, count in wanted:
+        for (spec, fresh), count in wanted.items():
             done = cycle(self._run, spec, count, half, fresh=fresh)
             why = f"; {done.ended}" if done.ended else ""
             self._said.append(f"measured {done.done} of {count} further clusters in {done.seconds:.1f} s{why}")
         return self._timings()
 
     def _again(self, judgement: gate.Judgement, specs: Mapping[str, _How]) -> gate.Measurements | None:
-        kinds = {_kind(name) for name in judgement.candidates}
-        wanted = [how for kind, how in specs.items() if kind in kinds]
+        kinds = [_kind(gate.alone(name)) for name in judgement.candidates]
+        wanted = list(dict.fromkeys(specs[kind] for kind in kinds if kind in specs))
         if not wanted or self._budget.expired:
             return None
         self._said.append(f"measured again, because of {', '.join(judgement.candidates)}")
@@ -176,16 +179,26 @@ class Examination:
 
 
 def _specs(events: Sequence[TimingEvent], metrics: Sequence[Metric]) -> dict[str, _How]:
-    """How to make a cluster of each kind that this run has made (the part of a series' name in brackets)."""
+    """How to make a cluster alone, of each kind that this run has made (the part of a series' name in brackets)."""
     by_cluster = {one.name: one.spec for one in metrics if one.kind == "cluster" and one.spec}
-    made = [event for event in events if event.phase is Phase.CREATE and event.ok and event.cluster in by_cluster]
-    # Whatever was made beside others can be made alone.
-    alone = (replace(event, concurrency=1) for event in made)
-    kinds = {comparable([event])[0].key.kind: event for event in (*made, *alone) if not event.first_pull}
-    return {
-        kind: (ClusterSpec.from_json(by_cluster[event.cluster]), event.start == "fresh")
-        for kind, event in kinds.items()
-    }
+    created = (event for event in events if event.phase is Phase.CREATE and event.ok and not event.first_pull)
+    made = [event for event in created if event.cluster in by_cluster]
+    kinds: dict[str, _How] = {}
+    for event in made:
+        # Of a deletion it is not recorded how its cluster had started, so any cluster of the kind will do.
+        kinds.setdefault(_kind_of(event, phase=Phase.DELETE, start="fresh"), _how(event, by_cluster))
+    for event in made:
+        kinds[_kind_of(event)] = _how(event, by_cluster)
+    return kinds
+
+
+def _how(event: TimingEvent, specs: Mapping[str, Mapping[str, Any]]) -> _How:
+    return ClusterSpec.from_json(specs[event.cluster]), event.start == "fresh"
+
+
+def _kind_of(event: TimingEvent, **changed: Any) -> str:
+    """The kind of such a cluster when it is made alone, as whatever was made beside others can be."""
+    return comparable([replace(event, concurrency=1, **changed)])[0].key.kind
 
 
 def _by_kind(missing: Mapping[str, int]) -> dict[str, int]:

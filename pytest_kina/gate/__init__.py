@@ -21,6 +21,7 @@ Signatures::
     measurements   measured(document: Mapping[str, Any], *, place: str) -> Measurements          raises StateError
                    read_document(path: Path) -> dict[str, Any]                                   raises StateError
                    merge(runs: Sequence[Measurements]) -> Measurements    samples of equal series joined
+                   alone(fullname: str) -> str    the series of the same kind, measured beside no other cluster
                    Measurements(machine, run, commit, branch, time, incomplete: tuple[str, ...],
                        partial: tuple[str, ...], series: tuple[SeriesSamples, ...])
                    SeriesSamples(fullname, phase, provider, provider_minor, version, seconds: tuple[float, ...],
@@ -69,7 +70,7 @@ from pytest_kina.gate.comparing import Comparison, Pair, compare, comparison_lin
 from pytest_kina.gate.confirming import confirm
 from pytest_kina.gate.history import Epoch, History, StoredRun, accept, load, save
 from pytest_kina.gate.judging import judge, short
-from pytest_kina.gate.measurements import Measurements, SeriesSamples, measured, merge, read_document
+from pytest_kina.gate.measurements import Measurements, SeriesSamples, alone, measured, merge, read_document
 from pytest_kina.gate.promotion import Promotion, on_default_branch, promotion
 from pytest_kina.gate.rules import BUDGETS, Rules
 from pytest_kina.gate.text import lines, outcome
@@ -92,6 +93,7 @@ __all__ = [
     "StoredRun",
     "Verdict",
     "accept",
+    "alone",
     "compare",
     "comparison_lines",
     "confirm",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pytest_kina import gate
+from pytest_kina import examination, gate
 from pytest_kina.examination import Examination, Outcome, Session
 from pytest_kina.marks import ClusterRequest
 from pytest_kina.metrics import samples
@@ -21,6 +22,7 @@ from pytest_kina.run import Run
 from pytest_kina.settings import Project, resolve
 from pytest_kina.spec import ClusterSpec
 from pytest_kina.timing import Phase, TimingEvent
+from pytest_kina.waiting import Deadline
 
 SPEC, OTHER = ClusterSpec(), ClusterSpec(profile="api", simulated_nodes=0)
 COMMIT = ("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "x")
@@ -100,6 +102,71 @@ def test_enough_samples_are_left_alone(examined: Examined) -> None:
     examined.use(SPEC, SPEC, SPEC)
     assert not [line for line in examined.examine().said if "further clusters" in line]
     assert examined.count() == 3
+
+
+def _from_templates(examined: Examined) -> None:
+    """As if the clusters of the run had started from a template, which deletions do not record."""
+    made = (Phase.CREATE, Phase.STARTUP, Phase.KUBECTL_READY)
+    examined.examine(keeps=False, green=False)  # collects the events
+    examined.events = [replace(event, start="template") if event.phase in made else event for event in examined.events]
+
+
+def test_one_cycle_lengthens_the_series_of_its_deletion_too(examined: Examined) -> None:
+    """Two are missing of each phase, so two clusters are made, not two for the deletions as well."""
+    examined.use(SPEC)
+    _from_templates(examined)
+    said = examined.examine().said
+    assert [line for line in said if "further clusters" in line] == [said[0]]
+    assert said[0].startswith("measured 2 of 2 further clusters")
+
+
+def test_deletions_that_are_missing_alone_are_measured(examined: Examined) -> None:
+    """One that came too late for the run's events is made good by any cluster of the kind."""
+    examined.use(SPEC, SPEC, SPEC)
+    _from_templates(examined)
+    examined.events.remove(next(event for event in examined.events if event.phase is Phase.DELETE))
+    assert examined.examine().said[0].startswith("measured 1 of 1 further clusters")
+    assert examined.count(Phase.DELETE) == 3
+
+
+@pytest.mark.parametrize("candidates", [["delete-fresh-c1"], ["create-template-c2", "ready-template-c1"]])
+def test_a_kind_is_measured_again_once(
+    examined: Examined, monkeypatch: pytest.MonkeyPatch, candidates: list[str]
+) -> None:
+    """Whether only deletions have regressed, or several series of one kind, alone or beside others."""
+    examined.use(SPEC, SPEC)
+    _from_templates(examined)
+    first, *_ = examined.events
+    examined.events = [
+        event if event.cluster == first.cluster else replace(event, concurrency=2) for event in examined.events
+    ]
+    wanted = []
+
+    def measure(run: Run, specs: list[tuple[ClusterSpec, bool]], count: int, budget: Deadline) -> list[TimingEvent]:
+        wanted.extend(specs)
+        return []
+
+    def judge(*_: Any) -> gate.Judgement:
+        names = [one.split("-", 1) for one in candidates]
+        return gate.Judgement(
+            machine="m",
+            verdicts=tuple(
+                gate.Verdict(
+                    series=f"kina::{phase}[fake-k8s1.36-workloads-n1-{how}]",
+                    phase=phase,
+                    provider="fake",
+                    name=gate.Name.REGRESSED,
+                    reason="",
+                    fails=True,
+                )
+                for phase, how in names
+            ),
+        )
+
+    monkeypatch.setattr(examination, "measure_apart", measure)
+    monkeypatch.setattr(gate, "judge", judge)
+    assert examined.examine().judgement.failed
+    assert wanted == [(SPEC, False)]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pytest_kina.gate import (
     Mode,
     Name,
     Rules,
+    SeriesSamples,
     Verdict,
     confirm,
     exit_code,
@@ -56,6 +57,37 @@ def test_what_could_not_be_measured_again_keeps_failing(again: tuple[object, ...
     judgement = _confirmed(Measurements(machine="m", run="again", series=again))  # type: ignore[arg-type]
     assert judgement.failed
     assert "could be measured again" in judgement.verdicts[0].reason
+
+
+def _beside(one: SeriesSamples) -> SeriesSamples:
+    """The same series, measured beside another cluster."""
+    return replace(one, fullname=one.fullname.replace("-c1]", "-c2]"), concurrency="2")
+
+
+@pytest.mark.parametrize(("median", "failed", "said"), [(2.1, True, "confirmed"), (1.0, False, "not confirmed")])
+def test_a_series_beside_others_is_measured_again_alone(median: float, failed: bool, said: str) -> None:
+    """Further clusters are made one at a time, so the series of those decides, when it has a baseline."""
+    both = [[series("create", *around(one)), _beside(series("create", *around(one)))] for one in STEADY]
+    first = judge(measurements(_beside(series("create", *around(2.0)))), history(*both), RULES)
+    assert first.candidates == (name("create").replace("-c1]", "-c2]"),)
+    again = measurements(series("create", *around(median)))
+    judgement = confirm(first, again, history(*both), RULES)
+    assert judgement.failed is failed
+    assert f"; {said}, measured again, alone, 5 samples: {median:.2f} s" in judgement.verdicts[0].reason
+
+
+def test_a_series_alone_without_a_baseline_acquits_nobody() -> None:
+    """Nor does it tell whether a budget is kept beside other clusters."""
+    past = history(*([_beside(series("create", *around(one)))] for one in STEADY))
+    for slow in (2.0, 11.0):
+        first = judge(measurements(_beside(series("create", *around(slow)))), past, RULES)
+        judgement = confirm(first, measurements(series("create", *around(1.0))), past, RULES)
+        assert judgement.failed
+        assert "only 0 samples could be measured again" in judgement.verdicts[0].reason
+    both = history(*([series("create"), _beside(series("create"))] for _ in STEADY))
+    first = judge(measurements(_beside(series("create", *around(11.0)))), both, RULES)
+    assert first.verdicts[0].name is Name.OVER_BUDGET
+    assert confirm(first, measurements(series("create")), both, RULES).failed
 
 
 def test_a_budget_is_confirmed_like_a_regression() -> None:
