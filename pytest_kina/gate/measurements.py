@@ -93,7 +93,8 @@ def measured(document: Mapping[str, Any], *, place: str) -> Measurements:
     if not isinstance(kina, dict) or not isinstance(document.get("benchmarks"), list):
         raise _wrong(place, "has no timings of pytest-kina (the key 'kina' or 'benchmarks' is missing)")
     if not isinstance(schema := kina.get("schema"), int) or schema > SCHEMA:
-        raise _wrong(place, f"has schema {schema!r}, this version of pytest-kina understands {SCHEMA}")
+        problem = f"has schema {schema!r}, this version of pytest-kina understands {SCHEMA}"
+        raise _wrong(place, problem, next_step="read it with the version of pytest-kina that wrote it, or a newer one")
     try:
         return _measured(document, kina, place)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -191,5 +192,5 @@ def _directory_name(key: object, place: str) -> str:
     raise _wrong(place, f"has no usable machine key: {key!r}")
 
 
-def _wrong(place: str, what: str) -> StateError:
-    return StateError(f"{place} {what}", next_step=_NEXT, path=place)
+def _wrong(place: str, what: str, next_step: str = _NEXT) -> StateError:
+    return StateError(f"{place} {what}", next_step=next_step, path=place)

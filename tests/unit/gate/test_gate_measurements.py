@@ -69,7 +69,10 @@ def _with_sample(value: object) -> dict[str, Any]:
     [
         ({}, "no timings of pytest-kina"),
         ({"kina": {}, "benchmarks": {}}, "no timings of pytest-kina"),
-        (document({}, schema=2), "has schema 2, this version of pytest-kina understands 1"),
+        (
+            document({}, schema=2),
+            "has schema 2, this version of pytest-kina understands 1\nNext step: read it with the version",
+        ),
         (document({}, schema="1"), "has schema '1'"),
         (_without("run"), "does not have the shape"),
         (_without("machine_key"), "does not have the shape"),
