@@ -2,8 +2,8 @@
 
     KINA_ASSETS=/path/to/binaries python -m benchmarks.peers --peers DIR --repeat 10 --record
 
-That command measures every goal with ten repetitions, in about 20 minutes; what takes long is repeated less (memory
-half as often, a thousand pods a fifth, growth three times or once). ``--peers`` keeps the peers' programs, which are
+That command measures every goal with ten repetitions, in about 40 minutes; only the growth of pods is repeated less, a
+third as often. ``--peers`` keeps the peers' programs, which are
 built there at the first time (Go, a few minutes; alone: ``python -m benchmarks.peers.building DIR``). Every repetition
 asks each subject the same once, in an order that changes; one repetition before fills the caches. ``--only`` chooses
 parts. ``--record`` appends the tables to RESULTS.md, and puts the figures into ``data/peers.json``, from which
@@ -27,9 +27,9 @@ from benchmarks.peers import building, questions, suite
 from benchmarks.peers.questions import API, LARGE, WORKLOADS
 from benchmarks.peers.subjects import Envtest, Kwokctl, Plugin, programs
 from benchmarks.recording import HERE, machine_line, markdown_table, publish, spread
-from pytest_kina.providers.embedded.components import API_SERVER_GOGC
 
 DATA = HERE / "data" / "peers.json"
+_DEFAULT = "as it is"
 PARTS = ("starts", "resets", "leases", "slots", "spares", "suite", "namespaces", "pods", "memory", "growth")
 
 Figures = dict[str, dict[str, list[float]]]
@@ -143,7 +143,7 @@ class Bench:
             "kwokctl, 100 nodes": lambda: questions.many_pods(kwokctl),
             "kwokctl, 100 nodes, no limits": lambda: questions.many_pods(unlimited),
         }
-        self.in_turns(asked, max(1, self.repeat // 5))
+        self.in_turns(asked)
         kwokctl.close()
         unlimited.close()
 
@@ -156,14 +156,15 @@ class Bench:
                 return questions.life(subject, memory=True)
 
         asked = {f"GOGC={percent}": lambda percent=percent: ask(percent) for percent in (100, 200, 400)}
-        self.in_turns(asked, max(1, self.repeat // 2))  # type: ignore[arg-type]
+        default = {_DEFAULT: lambda: questions.life(subject, memory=True)}
+        self.in_turns(asked | default)  # type: ignore[arg-type]
 
     def growth(self) -> None:
         """More clusters at once, more pods."""
         for clusters in (1, 2, 4, 8):
             homes = [self.home(f"growth-{number}") for number in range(clusters)]
-            self.in_turns({f"{clusters} clusters": lambda homes=homes: questions.at_once(homes, API)}, 3)  # type: ignore[dict-item]
-        for pods in (100, 500, 1000, 2000, 5000):
+            self.in_turns({f"{clusters} clusters": lambda homes=homes: questions.at_once(homes, API)})  # type: ignore[dict-item]
+        for pods in (100, 500, 1000, 2000, 5000) * max(1, self.repeat // 3):
             self.note(f"{pods} pods", questions.growing_load(self.home("load"), pods), warm_up=False)
 
 
@@ -217,7 +218,7 @@ def goals(figures: Figures) -> list[tuple[str, str, str]]:
         if len(values := figures.get(subject[0], {}).get(subject[1], [])) > 1:
             value = median(values) if percent == 50 else questions.percentile(values, percent)
             rows.append((what, f"{value * 1000:.1f} ms", f"{seconds * 1000:.0f} ms"))
-    if (idle := (f"GOGC={API_SERVER_GOGC}", "bytes")) in middle:
+    if (idle := (_DEFAULT, "bytes")) in middle:
         rows.append(("PSS of an idle `workloads` cluster", f"{middle[idle] / 2**20:.0f} MiB", "430 MiB"))
     return rows
 

@@ -177,11 +177,11 @@ def at_once(homes: list[Path], spec: ClusterSpec) -> Figures:
 
 @contextmanager
 def garbage(percent: int) -> Iterator[None]:
-    """The API servers of clusters that are started meanwhile run with this ``GOGC``."""
+    """The API servers of clusters that are started meanwhile run with this ``GOGC``, for good."""
     usual = Link.spawn
 
     def spawn(self: Link, component: str, argv: Any, env: Any, log: Any, deadline: Any, **rest: Any) -> None:
-        changed = {"GOGC": str(percent)} if component == "kube-apiserver" else {}
+        changed = {"GOGC": str(percent), "KINA_SETTLE_AFTER": ""} if component == "kube-apiserver" else {}
         usual(self, component, argv, {**env, **changed}, log, deadline, **rest)
 
     Link.spawn = spawn  # type: ignore[method-assign]

@@ -1,9 +1,11 @@
 """Building from Go modules for real: once for two who ask at once, again after a kill, and without a Go of the user."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +17,12 @@ from pytest_kina.binaries.platforms import current
 from pytest_kina.binaries.releases import SERVERS, Version
 from pytest_kina.binaries.store import Store
 from pytest_kina.progress import silent
+from pytest_kina.providers.embedded import EmbeddedProvider, components
+from pytest_kina.spec import ClusterSpec
+from pytest_kina.testing.bench import Bench, announce
 from pytest_kina.waiting import Deadline, wait_until
 from tests.support.release_server import ReleaseServer, serving
+from tests.support.universal import every_process
 
 pytestmark = [pytest.mark.real_control_plane, pytest.mark.timeout(1800)]
 
@@ -140,3 +146,37 @@ def test_servers_of_each_known_minor_are_built(tmp_path: Path, empty_mirror: Rel
     for name, path in assets.paths.items():
         assert str(printed_version(name, path)) == assets.versions["kubernetes"]
     assert list(empty_mirror.requests)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_our_api_server_returns_what_its_start_has_taken(
+    tmp_path: Path, empty_mirror: ReleaseServer, monkeypatch: pytest.MonkeyPatch, assets: str
+) -> None:
+    """Garbage is collected as usual once the server has settled; one that has not keeps a quarter more at least."""
+    built = obtain("1.36", SERVERS, root=tmp_path, offline=False, mirror=empty_mirror.url, progress=silent)
+    monkeypatch.setenv("KINA_ASSETS", f"{built.paths['kube-apiserver'].parent}{os.pathsep}{assets}")
+    settled = min(memory_of_a_new_api_server())
+    monkeypatch.setattr(components, "API_SERVER_SETTLES_AFTER", "1h")
+    assert settled < 0.8 * min(memory_of_a_new_api_server())
+
+
+def memory_of_a_new_api_server() -> list[int]:
+    """Its resident memory in bytes, several times in the first seconds after a cluster with it was made."""
+    bench, spec = Bench(), ClusterSpec(profile="api", simulated_nodes=0)
+    place = bench.place()
+    try:
+        announce(EmbeddedProvider(), spec, place)
+        EmbeddedProvider().create(spec, place, bench.stopwatch, 60.0)
+        mark = f"KINA_CLUSTER={place.name}".encode()
+        ((pid, _, _),) = (
+            one for one in every_process() if mark in one[2].split(b"\0") and "/kube-apiserver " in one[1]
+        )
+        seen = []
+        for _ in range(20):
+            time.sleep(0.2)
+            status = Path(f"/proc/{pid}/status").read_text().splitlines()
+            seen.append(1024 * next(int(line.split()[1]) for line in status if line.startswith("VmRSS:")))
+    finally:
+        bench.clear(EmbeddedProvider)
+    return seen

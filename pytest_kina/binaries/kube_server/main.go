@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"time"
 	_ "time/tzdata" // CronJob time zones must not depend on the host
 
 	"github.com/spf13/cobra"
@@ -30,6 +32,18 @@ func command(name string) *cobra.Command {
 	return nil
 }
 
+// settle ends what GOGC asks for during the start, once the time is over that the environment names: from then on garbage is
+// collected as in upstream's own programs, and what the start has taken goes back to the system.
+func settle() {
+	after, err := time.ParseDuration(os.Getenv("KINA_SETTLE_AFTER"))
+	if err != nil {
+		return // it was not asked for
+	}
+	time.Sleep(after)
+	debug.SetGCPercent(100)
+	debug.FreeOSMemory()
+}
+
 func main() {
 	name := filepath.Base(os.Args[0])
 	chosen := command(name)
@@ -37,5 +51,6 @@ func main() {
 		fmt.Fprintf(os.Stderr, "%s: call me kube-apiserver, kube-controller-manager or kube-scheduler\n", name)
 		os.Exit(2)
 	}
+	go settle()
 	os.Exit(cli.Run(chosen))
 }

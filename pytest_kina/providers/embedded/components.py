@@ -32,6 +32,9 @@ PROFILES: Mapping[str, tuple[str, ...]] = {
 API_SERVER_GOGC = "400"
 """With Go's default a quarter of the time to the first answer is garbage collection."""
 
+API_SERVER_SETTLES_AFTER = "1s"
+"""Then, about when it answers, one that we built (kube_server/main.go) collects as usual and returns memory."""
+
 # Clients of the API server: no second instance to elect against, no port of their own, no throttling by themselves.
 _CLIENT_FLAGS = {
     "leader-elect": "false",
@@ -101,7 +104,7 @@ def api_server(spec: ClusterSpec, layout: Layout, port: int) -> Component:
             + ", ".join(sorted(ours)),
         )
     flags = ours | defaults | wanted | _feature_gates(spec)
-    return _component(API_SERVER, flags, GOGC=API_SERVER_GOGC)
+    return _component(API_SERVER, flags, GOGC=API_SERVER_GOGC, KINA_SETTLE_AFTER=API_SERVER_SETTLES_AFTER)
 
 
 # Gates have a key of their own, and etcd's sockets no certificates.

@@ -380,3 +380,12 @@ def test_the_log_is_the_time_line_of_a_start(caplog: pytest.LogCaptureFixture) -
         "kina-a: a pod runs after 0.010 s",
         "kina-a: nodes are made after 0.020 s",
     ]
+
+
+def test_only_the_api_server_collects_garbage_otherwise_and_only_while_it_starts() -> None:
+    """All others run with Go's own settings."""
+    spec = ClusterSpec()
+    servers = (components.etcd(LAYOUT), components.controller_manager(spec, LAYOUT), components.scheduler(spec, LAYOUT))
+    assert [dict(one.environment) for one in servers] == [{}, {}, {}]
+    started = dict(components.api_server(spec, LAYOUT, 1).environment)
+    assert started == {"GOGC": "400", "KINA_SETTLE_AFTER": "1s"}
