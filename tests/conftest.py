@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import cryptography.x509  # noqa: F401 - see below
+import kubernetes.dynamic  # noqa: F401 - see below
 import pytest
 import yaml  # noqa: F401 - see below
 from hypothesis import HealthCheck, settings
@@ -16,7 +17,8 @@ from tests.support.assets import Obtaining
 from tests.support.leaks import LeakGate
 
 # pytester takes what an in-process run has imported out of sys.modules again. Libraries with compiled parts do not survive
-# being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run.
+# being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run. Nor may
+# the thread that imports the client still be at work when it is taken out.
 
 _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
 

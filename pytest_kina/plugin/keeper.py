@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,17 @@ _LOAD_NAME = 40
 _failed = pytest.StashKey[bool]()
 _namespace = pytest.StashKey["Namespace"]()
 _kept = pytest.StashKey[list[str]]()
+
+
+def _import_client_meanwhile() -> None:
+    """Let a thread import what the handles need, a sixth of a second of work, while this one waits for its cluster."""
+    if "kubernetes.dynamic" not in sys.modules:
+        threading.Thread(target=_import_client, name="kina-client", daemon=True).start()
+
+
+def _import_client() -> None:
+    with suppress(Exception):  # whoever needs it meets the error
+        import_module("kubernetes.dynamic")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,6 +95,7 @@ class Keeper:
         assert self._lobby.setting_up is not None, "the lobby has seen the fixture's set-up"
         fixture, request = self._lobby.setting_up
         wanted = self._asked.resolve(item, parameter)
+        _import_client_meanwhile()
         loan = self.run.lease(wanted, note=item.nodeid)
         for_test = parameter is None or not (wanted.shared or wanted.scope == "module")
         self._held = _Held(

@@ -339,3 +339,38 @@ def test_what_hooks_and_fixtures_print_at_the_end_of_a_lease_is_captured(project
     result.stdout.fnmatch_lines(["*Captured stdout setup*", "hook: ready", "*Captured stdout teardown*"])
     shown = [line for line in result.outlines if line.startswith(("hook", "fixture"))]
     assert shown == ["hook: ready", "fixture: stop", "hook: release"]  # those of the failed test alone
+
+
+def test_the_client_is_imported_while_a_cluster_is_awaited(project: Project) -> None:
+    """A test that uses the handles does not wait for the import as well; one without a cluster has no such thread."""
+    project.write(
+        test_a="""
+        import sys, threading
+
+        def ahead():
+            return [thread for thread in threading.enumerate() if thread.name == "kina-client"]
+
+        def test_without():
+            assert not ahead()
+            assert "kubernetes" not in sys.modules
+
+        def test_with(kina_cluster):
+            for thread in ahead():
+                thread.join(30)
+            assert "kubernetes.dynamic" in sys.modules
+        """
+    )
+    result = project.run_apart("-p", "no:xdist", "-W", "error")
+    result.assert_outcomes(passed=2)
+
+
+def test_a_client_that_cannot_be_imported_is_told_once(project: Project) -> None:
+    """By the lease that needs it; the thread that tried says nothing."""
+    project.write(
+        conftest="import sys; sys.modules['kubernetes.dynamic'] = None",
+        test_a="def test_it(kina_cluster): ...",
+    )
+    result = project.run_apart("-p", "no:xdist", "-W", "error")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*import of kubernetes.dynamic halted*"])
+    result.stdout.no_fnmatch_line("*UnhandledThreadException*")
