@@ -32,7 +32,7 @@ PROFILES: Mapping[str, tuple[str, ...]] = {
 API_SERVER_GOGC = "400"
 """With Go's default a quarter of the time to the first answer is garbage collection."""
 
-API_SERVER_SETTLES_AFTER = "1s"
+API_SERVER_SETTLES_AFTER = "700ms"
 """Then, about when it answers, one that we built (kube_server/main.go) collects as usual and returns memory."""
 
 # Clients of the API server: no second instance to elect against, no port of their own, no throttling by themselves.

@@ -388,4 +388,4 @@ def test_only_the_api_server_collects_garbage_otherwise_and_only_while_it_starts
     servers = (components.etcd(LAYOUT), components.controller_manager(spec, LAYOUT), components.scheduler(spec, LAYOUT))
     assert [dict(one.environment) for one in servers] == [{}, {}, {}]
     started = dict(components.api_server(spec, LAYOUT, 1).environment)
-    assert started == {"GOGC": "400", "KINA_SETTLE_AFTER": "1s"}
+    assert started == {"GOGC": "400", "KINA_SETTLE_AFTER": "700ms"}
