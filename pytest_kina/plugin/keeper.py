@@ -37,10 +37,21 @@ _namespace = pytest.StashKey["Namespace"]()
 _kept = pytest.StashKey[list[str]]()
 
 
-def _import_client_meanwhile() -> None:
-    """Let a thread import what the handles need, a sixth of a second of work, while this one waits for its cluster."""
-    if "kubernetes.dynamic" not in sys.modules:
-        threading.Thread(target=_import_client, name="kina-client", daemon=True).start()
+@contextmanager
+def _importing_client() -> Iterator[None]:
+    """Let a thread import what the handles need, a sixth of a second of work, while this one waits for its cluster.
+
+    It has ended when the wait has: imports set filters of warnings, and so does pytest, for each phase of a test.
+    """
+    if "kubernetes.dynamic" in sys.modules:
+        yield
+        return
+    thread = threading.Thread(target=_import_client, name="kina-client", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _import_client() -> None:
@@ -95,8 +106,8 @@ class Keeper:
         assert self._lobby.setting_up is not None, "the lobby has seen the fixture's set-up"
         fixture, request = self._lobby.setting_up
         wanted = self._asked.resolve(item, parameter)
-        _import_client_meanwhile()
-        loan = self.run.lease(wanted, note=item.nodeid)
+        with _importing_client():
+            loan = self.run.lease(wanted, note=item.nodeid)
         for_test = parameter is None or not (wanted.shared or wanted.scope == "module")
         self._held = _Held(
             loan=loan, fixture=fixture, request=request, test=item.nodeid, for_test=for_test, names=set()

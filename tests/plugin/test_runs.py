@@ -342,23 +342,31 @@ def test_what_hooks_and_fixtures_print_at_the_end_of_a_lease_is_captured(project
 
 
 def test_the_client_is_imported_while_a_cluster_is_awaited(project: Project) -> None:
-    """A test that uses the handles does not wait for the import as well; one without a cluster has no such thread."""
+    """A test that uses the handles does not wait for the import as well; its thread has ended before the test begins."""
+    project.order(delays={"create": 0.5})
     project.write(
-        test_a="""
+        conftest="""
         import sys, threading
 
-        def ahead():
-            return [thread for thread in threading.enumerate() if thread.name == "kina-client"]
+        def pytest_configure():
+            sys.meta_path.insert(0, Watch())
+
+        class Watch:
+            def find_spec(self, name, path=None, target=None):
+                if name == "kubernetes.dynamic":
+                    Watch.importer = threading.current_thread().name
+        """,
+        test_a="""
+        import sys, threading
+        from conftest import Watch
 
         def test_without():
-            assert not ahead()
             assert "kubernetes" not in sys.modules
 
         def test_with(kina_cluster):
-            for thread in ahead():
-                thread.join(30)
-            assert "kubernetes.dynamic" in sys.modules
-        """
+            assert "kina-client" not in [thread.name for thread in threading.enumerate()]
+            assert Watch.importer == "kina-client"
+        """,
     )
     result = project.run_apart("-p", "no:xdist", "-W", "error")
     result.assert_outcomes(passed=2)
