@@ -156,7 +156,7 @@ def test_third(kina_namespace):
     kina_namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
 """
     write_project(home.project, {"test_it.py": source})
-    run = home.run("--tb=line", ci=True, KINA_GATE_BUDGET="0")
+    run = home.run("--tb=short", ci=True, KINA_GATE_BUDGET="0")
     assert dict(run.outcomes) == {"failed": 1, "passed": 2}, run.output
     assert "THIS CLUSTER HAS DIED: " in run.output
     assert "kube-controller-manager" in run.output.partition("THIS CLUSTER HAS DIED: ")[2].splitlines()[0]
