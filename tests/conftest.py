@@ -17,8 +17,7 @@ from tests.support.assets import Obtaining
 from tests.support.leaks import LeakGate
 
 # pytester takes what an in-process run has imported out of sys.modules again. Libraries with compiled parts do not survive
-# being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run. Nor may
-# the thread that imports the client still be at work when it is taken out.
+# being imported twice (PyYAML then finds no constructor for any tag), so they are there before the first such run.
 
 _NEEDED = {"KINA_ASSETS"}  # where the real binaries are
 

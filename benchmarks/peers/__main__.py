@@ -3,10 +3,11 @@
     KINA_ASSETS=/path/to/binaries python -m benchmarks.peers --peers DIR --repeat 10 --record
 
 That command measures every goal with ten repetitions, in about 40 minutes; only the growth of pods is repeated less, a
-third as often. ``--peers`` keeps the peers' programs, which are built there at the first time (Go, a few minutes; alone: ``python -m benchmarks.peers.building DIR``). Every repetition
-asks each subject the same once, in an order that changes; one repetition before fills the caches. ``--only`` chooses
-parts. ``--record`` appends the tables to RESULTS.md, and puts the figures into ``data/peers.json``, from which
-``python -m benchmarks.plots`` draws. Run it on a machine that does nothing else.
+third as often. ``--peers`` keeps the peers' programs, which are built there at the first time (Go, a few minutes;
+alone: ``python -m benchmarks.peers.building DIR``). Every repetition asks each subject the same once, in an order that
+changes; one repetition before fills the caches. ``--only`` chooses parts. ``--record`` appends the tables to
+RESULTS.md, and puts the figures into ``data/peers.json``, from which ``python -m benchmarks.plots`` draws. Run it on a
+machine that does nothing else.
 """
 
 from __future__ import annotations

@@ -96,10 +96,8 @@ def is_refused(port: int) -> bool:
     """Whether nobody listens: the kernel would share visitors between the impostor and a server that is still dying."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5.0).close()
-    except ConnectionRefusedError:
-        return True
-    except OSError:  # the server died with the visitor at the door
-        return False
+    except OSError as error:  # any other: the server died with the visitor at the door
+        return isinstance(error, ConnectionRefusedError)
     return False
 
 
